@@ -1,0 +1,127 @@
+//! The contract between the election and whatever keeps its record.
+//!
+//! A lock stores one record and changes it by compare-and-swap. It must not know when a lease has
+//! expired or who may claim it: that stands once, in the election.
+
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, never};
+
+use crate::error::LockError;
+use crate::record::{LeaderElectionRecord, Revision};
+
+mod file;
+mod memory;
+
+pub use file::FileLock;
+pub use memory::MemoryLock;
+
+/// What a write is for. A lock may carry the four out differently: a file renewal is a hard link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Intent {
+    /// Begin a term. The revision that this write gets is the term's fencing token.
+    Acquire,
+    /// Extend the term that this lock acquired last.
+    Renew,
+    /// Give the lease up.
+    Release,
+    /// Record that the task is done for good.
+    Complete,
+}
+
+/// A record as a lock returned it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Observed {
+    /// The record, its `fencing_token` filled in.
+    pub record: LeaderElectionRecord,
+    /// The version to expect in the next write.
+    pub revision: Revision,
+    /// Differs between two records that stand at one revision, as may happen when an administrator
+    /// has replaced a whole lock. Zero where the store never repeats a revision.
+    pub nonce: u64,
+}
+
+/// A place that keeps one [`LeaderElectionRecord`] with an atomic compare-and-swap.
+///
+/// One thread owns a lock, and any call may block for as long as it likes: the elector keeps its
+/// deadlines without it. `budget` is the time for which an answer is of use; a network backend takes
+/// it as its timeout.
+///
+/// The contract, which [`testing::contract`](crate::testing) checks:
+///
+/// - `write` with `expected: None` succeeds only where there has never been a record, otherwise only
+///   where the record still stands at that revision. Of several writers that expect one revision, at
+///   most one succeeds.
+/// - Every successful write raises the revision, and none is ever used twice, whatever is released,
+///   corrupted or repaired in between.
+/// - `get` returns the `fencing_token` of the term: the revision of its acquiring write.
+/// - The kind of an error says whether the write may have happened: see [`LockError`]. A lock that is
+///   not sure says [`LockError::Indeterminate`].
+pub trait Lock: Send {
+    /// Reads the record; `None` where there has never been one.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `Corrupt` or `Fatal`.
+    fn get(&mut self, budget: Duration) -> Result<Option<Observed>, LockError>;
+
+    /// Replaces the record that stands at `expected`, and returns the new revision.
+    ///
+    /// `Renew` passes the record of the term with a higher `renewals`; `Release` and `Complete` pass
+    /// it with its new kind.
+    ///
+    /// # Errors
+    ///
+    /// Any kind of [`LockError`] but `Corrupt`.
+    fn write(
+        &mut self,
+        intent: Intent,
+        record: &LeaderElectionRecord,
+        expected: Option<Revision>,
+        budget: Duration,
+    ) -> Result<Revision, LockError>;
+
+    /// Where the record is kept, for people: a path or a URL without secrets.
+    fn describe(&self) -> String;
+
+    /// A channel that gets a message when the record may have changed, so that candidates need not
+    /// wait for their next poll. By default there is none.
+    fn wake_ups(&self) -> Receiver<()> {
+        never()
+    }
+
+    /// Whether the process that wrote the record is proven to be gone. `false` means not known, which
+    /// is the default. Only a proof may say `true`: the election then claims without waiting.
+    fn holder_is_dead(&mut self, observed: &Observed) -> bool {
+        let _ = observed;
+        false
+    }
+}
+
+impl<L: Lock + ?Sized> Lock for Box<L> {
+    fn get(&mut self, budget: Duration) -> Result<Option<Observed>, LockError> {
+        (**self).get(budget)
+    }
+
+    fn write(
+        &mut self,
+        intent: Intent,
+        record: &LeaderElectionRecord,
+        expected: Option<Revision>,
+        budget: Duration,
+    ) -> Result<Revision, LockError> {
+        (**self).write(intent, record, expected, budget)
+    }
+
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+
+    fn wake_ups(&self) -> Receiver<()> {
+        (**self).wake_ups()
+    }
+
+    fn holder_is_dead(&mut self, observed: &Observed) -> bool {
+        (**self).holder_is_dead(observed)
+    }
+}

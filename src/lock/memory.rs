@@ -1,0 +1,81 @@
+//! A lock in memory, for tests and for electing among the threads of one process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use parking_lot::Mutex;
+
+use crate::error::{Failure, LockError};
+use crate::lock::{Intent, Lock, Observed};
+use crate::record::{LeaderElectionRecord, Revision};
+
+/// A record in memory. Clones share the record, so each candidate gets a clone.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryLock {
+    cell: Arc<Mutex<Cell>>,
+}
+
+#[derive(Debug, Default)]
+struct Cell {
+    observed: Option<Observed>,
+    listeners: Vec<Sender<()>>,
+}
+
+impl MemoryLock {
+    /// A lock that nobody has held yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Cell {
+    fn wake_listeners(&mut self) {
+        // A full channel already says what this message would say.
+        self.listeners.retain(|listener| {
+            !matches!(listener.try_send(()), Err(TrySendError::Disconnected(())))
+        });
+    }
+}
+
+impl Lock for MemoryLock {
+    fn get(&mut self, _budget: Duration) -> Result<Option<Observed>, LockError> {
+        Ok(self.cell.lock().observed.clone())
+    }
+
+    fn write(
+        &mut self,
+        intent: Intent,
+        record: &LeaderElectionRecord,
+        expected: Option<Revision>,
+        _budget: Duration,
+    ) -> Result<Revision, LockError> {
+        let mut cell = self.cell.lock();
+        let found = cell.observed.as_ref().map(|observed| observed.revision);
+        if found != expected {
+            let failure = Failure::new("write", self.describe())
+                .hint(format!("expected revision {expected:?}, found {found:?}"));
+            return Err(LockError::Conflict(failure));
+        }
+        let revision = Revision(expected.map_or(1, |revision| revision.0 + 1));
+        let mut record = record.clone();
+        if intent == Intent::Acquire {
+            record.fencing_token = Some(revision.0);
+        }
+        cell.observed = Some(Observed { record, revision, nonce: 0 });
+        if intent != Intent::Renew {
+            cell.wake_listeners();
+        }
+        Ok(revision)
+    }
+
+    fn describe(&self) -> String {
+        "a lock in memory".to_owned()
+    }
+
+    fn wake_ups(&self) -> Receiver<()> {
+        let (sender, receiver) = bounded(1);
+        self.cell.lock().listeners.push(sender);
+        receiver
+    }
+}
