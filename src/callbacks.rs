@@ -9,9 +9,10 @@ use std::time::Duration;
 use crate::error::LossReason;
 use crate::term::Term;
 
-type OnStarted = Arc<dyn Fn(&Term) + Send + Sync>;
-type OnStopped = Arc<dyn Fn() + Send + Sync>;
-type OnNewLeader = Arc<dyn Fn(&str) + Send + Sync>;
+pub(crate) type OnStarted = Arc<dyn Fn(&Term) + Send + Sync>;
+pub(crate) type OnStopped = Arc<dyn Fn() + Send + Sync>;
+pub(crate) type OnNewLeader = Arc<dyn Fn(&str) + Send + Sync>;
+pub(crate) type OnEvent = Arc<dyn Fn(&ElectionEvent) + Send + Sync>;
 
 /// What to call when leadership changes. All are optional; closures work directly.
 #[derive(Clone, Default)]

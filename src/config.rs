@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::callbacks::{ElectionEvent, LeaderCallbacks};
+use crate::callbacks::{ElectionEvent, LeaderCallbacks, OnEvent};
 use crate::clock::{Clock, entropy};
 use crate::error::ConfigError;
 use crate::lock::Lock;
@@ -57,8 +57,6 @@ pub struct Settings {
     /// What becomes of the lease after a success.
     pub on_success: OnSuccess,
 }
-
-type OnEvent = Arc<dyn Fn(&ElectionEvent) + Send + Sync>;
 
 /// The settings of a [`LeaderElector`](crate::LeaderElector).
 ///
@@ -366,8 +364,8 @@ mod tests {
         assert!(lease.contains("lease duration 10s") && lease.contains("renew deadline 10s"));
         let retry = refusal(config().retry_period(Duration::from_millis(8400)));
         assert!(retry.contains("renew deadline 10s") && retry.contains("retry period 8.4s"));
-        let drift = refusal(config().clock_drift(0.2));
-        assert!(drift.contains("lease duration 15s") && drift.contains("0.2"), "{drift}");
+        let drift = refusal(config().clock_drift(0.21));
+        assert!(drift.contains("lease duration 15s") && drift.contains("0.21"), "{drift}");
         let grace = refusal(config().stop_grace(Duration::from_millis(3600)));
         assert!(grace.contains("stop grace 3.6s"), "{grace}");
         assert!(refusal(config().clock_drift(0.5)).contains("0.5"));
