@@ -1,1 +1,2 @@
+//! The command `elect`.
 fn main() {}
