@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let callbacks = LeaderCallbacks::new()
         .on_started_leading(move |term: &Term| {
             println!("leading, fencing token {}", term.fencing_token());
-            // There is room for one result, and a term has one. If nobody listens, the term is over.
+            // There is room for the one result of a term. Nobody listens once the term is over.
             let _ = report.try_send(work(term));
         })
         .on_stopped_leading(|| println!("no longer leading"))
