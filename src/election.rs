@@ -1,9 +1,10 @@
 //! The election: a pure state machine that decides everything and does nothing.
 //!
-//! [`Election::step`] takes an instant and an event and returns actions; [`Election::next_deadline`]
-//! says when it wants to be stepped again. The machine reads no clock, starts no thread and knows no
-//! file. Whoever drives it (the elector's threads, a simulator, a model checker) carries the actions
-//! out and feeds the results back. At most one request to the lock is under way at any time.
+//! [`Election::step`] takes an instant and an event and returns actions;
+//! [`Election::next_deadline`] says when it wants to be stepped again. The machine reads no clock,
+//! starts no thread and knows no file. Whoever drives it (the elector's threads, a simulator, a
+//! model checker) carries the actions out and feeds the results back. At most one request to the
+//! lock is under way at any time.
 //!
 //! One machine is one run: one campaign and at most one term, by one incarnation.
 

@@ -1,7 +1,7 @@
 //! Everything that can go wrong, and every way in which a run can end well.
 //!
-//! An error names the operation and the resource, says what to do where that is known, and keeps its
-//! source. This file must not know how the election reacts.
+//! An error names the operation and the resource, says what to do where that is known, and keeps
+//! its source. This file must not know how the election reacts.
 
 use std::error::Error as StdError;
 use std::fmt;

@@ -302,8 +302,8 @@ impl Campaign {
 }
 
 fn judge(candidate: &Candidate, record: &LeaderElectionRecord, holder_is_dead: bool) -> Holder {
-    // A run has at most one term, and campaigning it has had none: a record of this incarnation is a
-    // claim whose reply was lost or late, and nobody acts on it.
+    // A run has at most one term, and campaigning it has had none: a record of this incarnation is
+    // a claim whose reply was lost or late, and nobody acts on it.
     let own_orphan = record.incarnation == candidate.incarnation;
     match record.kind {
         RecordKind::Completed => Holder::Completed,
