@@ -1,1 +1,3 @@
+//! The machine, step by step, with made-up instants.
+
 
