@@ -1,3 +1,1 @@
 //! The machine, step by step, with made-up instants.
-
-
