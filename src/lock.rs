@@ -26,13 +26,13 @@ pub use memory::MemoryLock;
 /// The contract, which [`testing::contract`](crate::testing) checks:
 ///
 /// - `write` with `expected: None` succeeds only where there has never been a record, otherwise
-/// only   where the record still stands at that revision. Of several writers that expect one
-/// revision, at   most one succeeds.
+///   only where the record still stands at that revision. Of several writers that expect one
+///   revision, at most one succeeds.
 /// - Every successful write raises the revision, and none is ever used twice, whatever is released,
 ///   corrupted or repaired in between.
 /// - `get` returns the `fencing_token` of the term: the revision of its acquiring write.
 /// - The kind of an error says whether the write may have happened: see [`LockError`]. A lock that
-/// is   not sure says [`LockError::Indeterminate`].
+///   is not sure says [`LockError::Indeterminate`].
 pub trait Lock: Send {
     /// Reads the record; `None` where there has never been one.
     ///
