@@ -8,6 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, never};
 
 use crate::error::LockError;
+pub use crate::record::{Intent, Observed};
 use crate::record::{LeaderElectionRecord, Revision};
 
 mod file;
@@ -15,31 +16,6 @@ mod memory;
 
 pub use file::FileLock;
 pub use memory::MemoryLock;
-
-/// What a write is for. A lock may carry the four out differently: a file renewal is a hard link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Intent {
-    /// Begin a term. The revision that this write gets is the term's fencing token.
-    Acquire,
-    /// Extend the term that this lock acquired last.
-    Renew,
-    /// Give the lease up.
-    Release,
-    /// Record that the task is done for good.
-    Complete,
-}
-
-/// A record as a lock returned it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Observed {
-    /// The record, its `fencing_token` filled in.
-    pub record: LeaderElectionRecord,
-    /// The version to expect in the next write.
-    pub revision: Revision,
-    /// Differs between two records that stand at one revision, as may happen when an administrator
-    /// has replaced a whole lock. Zero where the store never repeats a revision.
-    pub nonce: u64,
-}
 
 /// A place that keeps one [`LeaderElectionRecord`] with an atomic compare-and-swap.
 ///

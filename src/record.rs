@@ -131,7 +131,11 @@ pub struct LeaderElectionRecord {
 
 impl LeaderElectionRecord {
     /// A held record of `identity` with nothing else known yet.
-    pub fn new(identity: &str, incarnation: Incarnation, lease_duration: Duration) -> Self {
+    pub fn new(
+        identity: impl Into<Arc<str>>,
+        incarnation: Incarnation,
+        lease_duration: Duration,
+    ) -> Self {
         Self {
             kind: RecordKind::Held,
             holder_identity: identity.into(),
@@ -146,6 +150,12 @@ impl LeaderElectionRecord {
         }
     }
 
+    /// The record of the same term with another kind.
+    #[must_use]
+    pub fn with_kind(&self, kind: RecordKind) -> Self {
+        Self { kind, ..self.clone() }
+    }
+
     /// Whether both records are of one term: the same incarnation and the same fencing token.
     pub fn is_same_term(&self, other: &LeaderElectionRecord) -> bool {
         self.incarnation == other.incarnation
@@ -154,9 +164,34 @@ impl LeaderElectionRecord {
     }
 
     /// Who leads according to this record: nobody once it is released or completed.
-    pub fn leader(&self) -> Option<&str> {
-        (self.kind == RecordKind::Held).then_some(&*self.holder_identity)
+    pub fn leader(&self) -> Option<&Arc<str>> {
+        (self.kind == RecordKind::Held).then_some(&self.holder_identity)
     }
+}
+
+/// What a write is for. A lock may carry the four out differently: a file renewal is a hard link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Intent {
+    /// Begin a term. The revision that this write gets is the term's fencing token.
+    Acquire,
+    /// Extend the term that this lock acquired last.
+    Renew,
+    /// Give the lease up.
+    Release,
+    /// Record that the task is done for good.
+    Complete,
+}
+
+/// A record as a lock returned it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Observed {
+    /// The record, its `fencing_token` filled in.
+    pub record: LeaderElectionRecord,
+    /// The version to expect in the next write.
+    pub revision: Revision,
+    /// Differs between two records that stand at one revision, as may happen when an administrator
+    /// has replaced a whole lock. Zero where the store never repeats a revision.
+    pub nonce: u64,
 }
 
 /// The record as it stands in JSON.

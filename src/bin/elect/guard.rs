@@ -15,6 +15,8 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -105,7 +107,7 @@ impl Guard {
         signals::hold_back_terminal_stops()?;
         // `elect` gets them too and decides. A handler, unlike ignoring, does not pass on to COMMAND.
         for signal in signals::heeded() {
-            signal_hook::flag::register(signal, Default::default())?;
+            signal_hook::flag::register(signal, Arc::<AtomicBool>::default())?;
         }
         set_child_subreaper(Some(getpid()))?;
         // Without this, `ps` would call it `exe`.
@@ -299,8 +301,7 @@ fn wait_for_begin(lease: &Timer) -> io::Result<Option<File>> {
             Received::Message(..) | Received::Closed => return Ok(None),
         }
         let control = control_socket();
-        let mut waiting =
-            [PollFd::new(&control, PollFlags::IN), PollFd::new(lease, PollFlags::IN)];
+        let mut waiting = [PollFd::new(&control, PollFlags::IN), PollFd::new(lease, PollFlags::IN)];
         poll(&mut waiting, None)?;
         if lease.has_fired() {
             return Ok(None);
@@ -320,8 +321,8 @@ fn start_command(args: &GuardArgs, stdin: File) -> io::Result<Pid> {
         .process_group(0)
         .spawn()?;
     // Dropping the handle neither kills nor waits: `reap` does both.
-    i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| {
-        io::Error::other(format!("the system gave the process id {}", child.id()))
-    })
+    i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| io::Error::other(format!("the system gave the process id {}", child.id())))
 }
-

@@ -8,9 +8,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::process::{
-    Pid, Signal, getpgrp, getppid, set_parent_process_death_signal,
-};
+use rustix::process::{Pid, Signal, getpgrp, getppid, set_parent_process_death_signal};
 
 use crate::terminal::Terminal;
 use crate::{exit, signals};

@@ -1,0 +1,322 @@
+//! Campaigning: watch the record, and claim it when that is safe.
+
+use std::time::Duration;
+
+use super::{
+    Candidate, End, Event, Lead, Phase, ReadReply, Step, WITHDRAWAL_PATIENCE, Withdrawal,
+    WriteReply,
+};
+use crate::clock::Instant;
+use crate::error::Outcome;
+use crate::record::{
+    Intent, LeaderElectionRecord, MAX_LEASE_DURATION, Observed, RecordKind, Revision,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Campaign {
+    started: Instant,
+    held_back_until: Instant,
+    view: Option<View>,
+    /// When to look or claim next, unless a request is under way.
+    next_try: Instant,
+    /// A claim on the version in view failed: no other before this.
+    next_claim: Instant,
+    /// Something changed while a request was under way.
+    look_again: bool,
+    /// The claim that is under way.
+    claim: Option<LeaderElectionRecord>,
+    /// The most transitions that any record in view had.
+    transitions: Option<u64>,
+}
+
+/// The record as it was seen last.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct View {
+    version: Option<(Revision, u64)>,
+    holder: Holder,
+    /// When this version was first seen: after the read that showed it had returned.
+    since: Instant,
+    /// When it was seen last.
+    looked: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Holder {
+    /// Nobody: absent, released, proven dead, or a claim of this very campaign that never became a
+    /// term.
+    Nobody,
+    /// Somebody, until nothing has changed for this long.
+    Somebody(Duration),
+    /// Not readable: as somebody with the longest lease.
+    Corrupt,
+    /// The task is done.
+    Completed,
+}
+
+impl View {
+    /// Rule 2: a lease has expired when its version has stood for the holder's own lease duration,
+    /// counted from after the read that first showed it.
+    fn free_at(&self) -> Option<Instant> {
+        match self.holder {
+            Holder::Nobody => Some(self.since),
+            Holder::Somebody(lease) => Some(self.since + lease),
+            Holder::Corrupt => Some(self.since + MAX_LEASE_DURATION),
+            Holder::Completed => None,
+        }
+    }
+}
+
+impl Campaign {
+    pub(super) fn new(now: Instant, held_back_until: Instant) -> Self {
+        Self {
+            started: now,
+            held_back_until,
+            view: None,
+            next_try: now,
+            next_claim: now,
+            look_again: false,
+            claim: None,
+            transitions: None,
+        }
+    }
+
+    pub(super) fn step(
+        &mut self,
+        candidate: &mut Candidate,
+        mut step: Step<'_>,
+        event: Event,
+    ) -> Option<Phase> {
+        let end = match event {
+            Event::Task(true) => Some(self.withdraw(candidate, &mut step, Outcome::TaskSucceeded)),
+            Event::Stop => Some(self.withdraw(candidate, &mut step, Outcome::Stopped)),
+            Event::Read(reply) => {
+                candidate.sent = None;
+                self.on_read(candidate, &mut step, reply)
+            }
+            Event::Written(reply) => self.on_claimed(candidate, &mut step, reply),
+            Event::WakeUp => {
+                self.look_again = true;
+                None
+            }
+            Event::TaskGone => {
+                candidate.task_gone = true;
+                None
+            }
+            Event::Tick
+            | Event::Task(false)
+            | Event::WorkReturned { .. }
+            | Event::ValidityEnded => None,
+        };
+        end.or_else(|| self.advance(candidate, &mut step))
+    }
+
+    /// Does what is due, unless a request is under way.
+    fn advance(&mut self, candidate: &mut Candidate, step: &mut Step<'_>) -> Option<Phase> {
+        if let Some(sent) = candidate.sent {
+            let late = step.now >= sent + candidate.settings.renew_deadline;
+            let hung = late && self.timed_out(candidate, step.now);
+            return hung.then(|| give_up(step));
+        }
+        if self.look_again || step.now >= self.next_try {
+            if self.may_claim(candidate, step.now) {
+                return self.claim(candidate, step);
+            }
+            self.look_again = false;
+            candidate.read(step);
+        }
+        None
+    }
+
+    fn may_claim(&self, candidate: &Candidate, now: Instant) -> bool {
+        // After a suspend, or whatever else made this step late, a look comes before a claim.
+        let fresh = |view: &View| now < view.looked + candidate.settings.retry_period * 2;
+        !self.look_again
+            && self.view.as_ref().is_some_and(fresh)
+            && self.claimable_at().is_some_and(|at| now >= at)
+    }
+
+    /// When the version in view may be claimed, if nothing changes.
+    fn claimable_at(&self) -> Option<Instant> {
+        let free_at = self.view.as_ref()?.free_at()?;
+        Some(free_at.max(self.held_back_until).max(self.next_claim))
+    }
+
+    fn claim(&mut self, candidate: &mut Candidate, step: &mut Step<'_>) -> Option<Phase> {
+        if candidate.task_gone {
+            return Some(step.finish(End::Outcome(Outcome::TaskFailed), None));
+        }
+        let settings = &candidate.settings;
+        let mut record = LeaderElectionRecord::new(
+            settings.identity.clone(),
+            candidate.incarnation,
+            settings.lease_duration,
+        );
+        record.metadata = settings.metadata.clone();
+        record.leader_transitions = self.transitions.map_or(0, |seen| seen.saturating_add(1));
+        self.claim = Some(record.clone());
+        let expected = self.view.as_ref().and_then(|view| view.version).map(|(rev, _)| rev);
+        let deadline = step.now + settings.renew_deadline;
+        candidate.write(step, Intent::Acquire, record, expected, deadline);
+        None
+    }
+
+    fn on_claimed(
+        &mut self,
+        candidate: &mut Candidate,
+        step: &mut Step<'_>,
+        reply: WriteReply,
+    ) -> Option<Phase> {
+        let (sent, record) = (candidate.sent.take()?, self.claim.take()?);
+        let wait = self.pace(candidate, step);
+        self.next_claim = step.now + wait;
+        match reply {
+            // Rule 1: the validity of this claim is over already. It never becomes a term, and the
+            // next look finds it as this campaign's own.
+            WriteReply::Written(_) if step.now >= sent + candidate.settings.renew_deadline => {
+                self.look_again = true;
+                None
+            }
+            WriteReply::Written(revision) if candidate.task_gone => {
+                let until = withdrawal_end(candidate, step.now, sent);
+                let mut withdrawal = Withdrawal { outcome: Outcome::TaskFailed, until, record };
+                withdrawal.release(candidate, step, revision);
+                Some(Phase::Withdrawing(withdrawal))
+            }
+            WriteReply::Written(revision) => {
+                Some(Lead::begin(candidate, step, record, revision, sent))
+            }
+            WriteReply::Conflict | WriteReply::Indeterminate => {
+                self.look_again = true;
+                None
+            }
+            WriteReply::Unavailable => {
+                self.next_try = step.now + wait;
+                self.timed_out(candidate, step.now).then(|| give_up(step))
+            }
+            WriteReply::Fatal => Some(step.finish(End::LockFailed, None)),
+        }
+    }
+
+    fn on_read(
+        &mut self,
+        candidate: &mut Candidate,
+        step: &mut Step<'_>,
+        reply: ReadReply,
+    ) -> Option<Phase> {
+        match reply {
+            ReadReply::Absent => self.on_view(candidate, step, None, Holder::Nobody),
+            ReadReply::Corrupt { revision, nonce } => {
+                candidate.report_leader(step, None);
+                // A repair must not make the transitions fall; there were never more than writes.
+                self.transitions = self.transitions.max(Some(revision.0));
+                self.on_view(candidate, step, Some((revision, nonce)), Holder::Corrupt)
+            }
+            ReadReply::Found { observed, holder_is_dead } => {
+                let Observed { record, revision, nonce } = observed;
+                candidate.report_leader(step, record.leader());
+                self.transitions = self.transitions.max(Some(record.leader_transitions));
+                let holder = judge(candidate, &record, holder_is_dead);
+                self.on_view(candidate, step, Some((revision, nonce)), holder)
+            }
+            ReadReply::Unavailable => {
+                self.next_try = step.now + self.pace(candidate, step);
+                let timing = self.times_an_expiry(step.now);
+                (self.timed_out(candidate, step.now) && !timing).then(|| give_up(step))
+            }
+            ReadReply::Fatal => Some(step.finish(End::LockFailed, None)),
+        }
+    }
+
+    fn on_view(
+        &mut self,
+        candidate: &mut Candidate,
+        step: &mut Step<'_>,
+        version: Option<(Revision, u64)>,
+        holder: Holder,
+    ) -> Option<Phase> {
+        if holder == Holder::Completed {
+            return Some(step.finish(End::Outcome(Outcome::AlreadyCompleted), None));
+        }
+        let changed = self.note(step.now, version, holder);
+        let alive = changed && matches!(holder, Holder::Somebody(_));
+        if self.timed_out(candidate, step.now) && (alive || holder == Holder::Corrupt) {
+            return Some(give_up(step));
+        }
+        let next_look = step.now + self.pace(candidate, step);
+        self.next_try = self.claimable_at().map_or(next_look, |at| next_look.min(at));
+        None
+    }
+
+    /// Keeps what was seen; says whether the version differs from an earlier one.
+    fn note(&mut self, now: Instant, version: Option<(Revision, u64)>, holder: Holder) -> bool {
+        if let Some(view) = &mut self.view
+            && view.version == version
+        {
+            view.holder = holder;
+            view.looked = now;
+            return false;
+        }
+        self.next_claim = now;
+        let earlier = self.view.replace(View { version, holder, since: now, looked: now });
+        earlier.is_some()
+    }
+
+    /// The wait until the next look. Who only waits for a sign of life looks more often.
+    fn pace(&self, candidate: &Candidate, step: &Step<'_>) -> Duration {
+        let wait = step.jitter.stretch(candidate.settings.retry_period);
+        if self.timed_out(candidate, step.now) { wait / 4 } else { wait }
+    }
+
+    fn timed_out(&self, candidate: &Candidate, now: Instant) -> bool {
+        candidate.settings.acquire_timeout.is_some_and(|timeout| now >= self.started + timeout)
+    }
+
+    /// Whether somebody's lease is running out before this campaign's eyes.
+    fn times_an_expiry(&self, now: Instant) -> bool {
+        self.view.as_ref().is_some_and(|view| match view.holder {
+            Holder::Somebody(lease) => now < view.since + lease,
+            _ => false,
+        })
+    }
+
+    /// Ends the campaign; a claim under way may still succeed and must then be released.
+    fn withdraw(&mut self, candidate: &Candidate, step: &mut Step<'_>, outcome: Outcome) -> Phase {
+        match (self.claim.take(), candidate.sent) {
+            (Some(record), Some(sent)) => {
+                let until = withdrawal_end(candidate, step.now, sent);
+                Phase::Withdrawing(Withdrawal { outcome, until, record })
+            }
+            _ => step.finish(End::Outcome(outcome), None),
+        }
+    }
+
+    pub(super) fn next_deadline(&self, candidate: &Candidate) -> Option<Instant> {
+        match candidate.sent {
+            None => Some(self.next_try),
+            Some(sent) => {
+                let timeout = candidate.settings.acquire_timeout?;
+                Some((self.started + timeout).max(sent + candidate.settings.renew_deadline))
+            }
+        }
+    }
+}
+
+fn judge(candidate: &Candidate, record: &LeaderElectionRecord, holder_is_dead: bool) -> Holder {
+    // A run has at most one term, and campaigning it has had none: a record of this incarnation is a
+    // claim whose reply was lost or late, and nobody acts on it.
+    let own_orphan = record.incarnation == candidate.incarnation;
+    match record.kind {
+        RecordKind::Completed => Holder::Completed,
+        RecordKind::Released => Holder::Nobody,
+        RecordKind::Held if own_orphan || holder_is_dead => Holder::Nobody,
+        RecordKind::Held => Holder::Somebody(record.lease_duration),
+    }
+}
+
+fn give_up(step: &mut Step<'_>) -> Phase {
+    step.finish(End::Outcome(Outcome::AcquireTimedOut), None)
+}
+
+fn withdrawal_end(candidate: &Candidate, now: Instant, sent: Instant) -> Instant {
+    (now + WITHDRAWAL_PATIENCE).min(sent + candidate.settings.renew_deadline)
+}

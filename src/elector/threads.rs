@@ -1,0 +1,92 @@
+//! Threads for user code: a term's work and its end, and how a panic in them reads.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::callbacks::LeaderCallbacks;
+use crate::error::Error;
+use crate::term::Term;
+
+/// Starts a named thread that nobody joins: its end is told by a channel, if at all.
+pub(super) fn start(name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    std::thread::Builder::new()
+        .name(format!("election-{name}"))
+        .spawn(body)
+        .map(drop)
+        .map_err(|source| Error::Thread { name, source })
+}
+
+/// What a panic said, if it said anything.
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").to_owned()
+}
+
+/// A callback of a term has returned.
+pub(super) enum Returned {
+    /// The work, and the text of its panic.
+    Work(Option<String>),
+    /// `on_stopped_leading`, and the text of its panic.
+    End(Option<String>),
+}
+
+/// The threads of a term. They are started before the claim, so that once the lease is won nothing
+/// can keep the work from starting or the end from being told.
+pub(super) struct TermThreads {
+    begin: Sender<Term>,
+    end: Sender<()>,
+}
+
+impl TermThreads {
+    /// Starts both threads; each waits for its message. If the term never comes, they end with this.
+    pub(super) fn start(
+        callbacks: &LeaderCallbacks,
+        returned: &Sender<Returned>,
+    ) -> Result<Self, Error> {
+        let (begin, terms) = bounded::<Term>(1);
+        let (end, ends) = bounded::<()>(1);
+        let (work, work_returned) = (callbacks.started.clone(), returned.clone());
+        start("work", move || {
+            once(
+                &terms,
+                |term| work.as_ref().map(|work| work(&term)),
+                &work_returned,
+                Returned::Work,
+            );
+        })?;
+        let (stopped, end_returned) = (callbacks.stopped.clone(), returned.clone());
+        start("end", move || {
+            let tell = |()| stopped.as_ref().map(|stopped: &Arc<_>| stopped());
+            once(&ends, tell, &end_returned, Returned::End);
+        })?;
+        Ok(Self { begin, end })
+    }
+
+    pub(super) fn begin(&self, term: Term) {
+        // The channel has room for its only message, and its thread waits for it.
+        let _ = self.begin.try_send(term);
+    }
+
+    pub(super) fn end(&self) {
+        let _ = self.end.try_send(());
+    }
+}
+
+/// Runs `callback` for the first message, if one comes, and tells of its return.
+fn once<T>(
+    messages: &Receiver<T>,
+    callback: impl FnOnce(T) -> Option<()>,
+    returned: &Sender<Returned>,
+    wrap: impl FnOnce(Option<String>) -> Returned,
+) {
+    let Ok(message) = messages.recv() else {
+        return;
+    };
+    let panic = catch_unwind(AssertUnwindSafe(|| callback(message))).err();
+    // The election may have ended by a panic of its own; then nobody listens.
+    let _ = returned.try_send(wrap(panic.map(|panic| panic_text(&*panic))));
+}

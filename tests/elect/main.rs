@@ -1,0 +1,4 @@
+//! The command `elect`, tested as processes: what it says, what it returns, and what is left alive.
+
+mod guard;
+mod support;
