@@ -11,6 +11,7 @@ mod error;
 mod lock;
 mod observer;
 mod record;
+mod reset;
 mod term;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -26,4 +27,5 @@ pub use record::{
     Incarnation, LeaderElectionRecord, MAX_IDENTITY_BYTES, MAX_LEASE_DURATION, MAX_METADATA_BYTES,
     RecordKind, Revision,
 };
+pub use reset::{Reset, ResetError, reset};
 pub use term::{Term, TermEnded};

@@ -4,29 +4,44 @@ use std::process::ExitCode;
 
 use cli::Command;
 
+mod candidate;
+mod child;
 mod cli;
+mod command;
 mod control;
 mod descendants;
 mod duration;
 mod exit;
 mod guard;
+mod once;
+mod output;
+mod reset;
+mod run;
 mod signals;
 mod start;
+mod status;
+mod stopping;
 mod terminal;
 mod timer;
+mod timing;
+mod verdict;
+mod work;
 
 fn main() -> ExitCode {
     let code = match cli::parse() {
-        Ok(cli) => dispatch(cli.command),
+        Ok(cli) => dispatch(&cli.command),
         Err(code) => code,
     };
     ExitCode::from(code)
 }
 
-fn dispatch(command: Command) -> u8 {
+fn dispatch(command: &Command) -> u8 {
     match command {
-        Command::Guard(args) => guard::run(&args),
-        Command::Start(args) => start::run(&args),
-        _ => exit::OWN_FAILURE,
+        Command::Run(args) => run::run(args),
+        Command::Once(args) => once::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Reset(args) => reset::run(args),
+        Command::Guard(args) => guard::run(args),
+        Command::Start(args) => start::run(args),
     }
 }
