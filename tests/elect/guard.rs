@@ -13,6 +13,7 @@ use crate::support::{
 };
 
 #[path = "../../src/bin/elect/control.rs"]
+#[expect(dead_code, reason = "one half of it is spoken here")]
 mod control;
 
 use control::Order;

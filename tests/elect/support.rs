@@ -1,8 +1,9 @@
 //! What the tests of the command share: processes, files that they write, and waits with a deadline.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
@@ -113,4 +114,158 @@ pub fn signal(pid: Pid, signal: Signal) {
 /// The process id of a child.
 pub fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(child.id() as i32).expect("a process id")
+}
+
+/// A lease that ends soon, for tests that wait for it.
+pub const FAST: [&str; 6] =
+    ["--lease-duration", "1s", "--renew-deadline", "600ms", "--retry-period", "100ms"];
+
+/// An `elect run` or `elect once` on the lock `lock` of a place, and its COMMAND: a shell script.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    place: &'a Place,
+    words: Vec<String>,
+    script: Vec<String>,
+    stdin: Stdio,
+    stderr: Stdio,
+}
+
+impl<'a> Setup<'a> {
+    fn new(place: &'a Place, subcommand: &str) -> Self {
+        let words = [subcommand, "--lock", "lock"].map(str::to_owned).to_vec();
+        Self { place, words, script: Vec::new(), stdin: Stdio::null(), stderr: Stdio::piped() }
+    }
+
+    /// More options.
+    pub fn with<'w>(mut self, words: impl IntoIterator<Item = &'w str>) -> Self {
+        self.words.extend(words.into_iter().map(str::to_owned));
+        self
+    }
+
+    /// A shell script as COMMAND.
+    pub fn script(mut self, script: &str) -> Self {
+        self.script = ["sh", "-c", script].map(str::to_owned).to_vec();
+        self
+    }
+
+    /// COMMAND itself.
+    pub fn command(mut self, words: &[&str]) -> Self {
+        self.script = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    pub fn stdin(mut self, stdin: Stdio) -> Self {
+        self.stdin = stdin;
+        self
+    }
+
+    pub fn stderr(mut self, stderr: Stdio) -> Self {
+        self.stderr = stderr;
+        self
+    }
+
+    pub fn start(self) -> Elect {
+        let process = Command::new(elect_path())
+            .args(&self.words)
+            .arg("--")
+            .args(&self.script)
+            .current_dir(self.place)
+            .stdin(self.stdin)
+            .stdout(Stdio::piped())
+            .stderr(self.stderr)
+            .spawn()
+            .expect("elect starts");
+        Elect(process)
+    }
+
+    /// Runs it to its end.
+    pub fn finish(self) -> Finished {
+        self.start().finish()
+    }
+}
+
+/// An `elect` that runs; killed with what it guards when the test is over.
+#[derive(Debug)]
+pub struct Elect(pub Child);
+
+/// What an `elect` that has ended said and returned.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Elect {
+    pub fn pid(&self) -> Pid {
+        pid_of(&self.0)
+    }
+
+    /// Its guard, once it leads.
+    pub fn guard(&self) -> Pid {
+        wait_for("a guard", || children_of(self.pid()).first().copied())
+    }
+
+    pub fn signal(&self, number: Signal) {
+        signal(self.pid(), number);
+    }
+
+    pub fn code(&mut self) -> Option<i32> {
+        wait_for_exit(&mut self.0).code()
+    }
+
+    /// Waits for its end. What it says must fit into a pipe.
+    pub fn finish(mut self) -> Finished {
+        let code = self.code();
+        let mut finished = Finished { code, stdout: String::new(), stderr: String::new() };
+        if let Some(mut stdout) = self.0.stdout.take() {
+            stdout.read_to_string(&mut finished.stdout).expect("text");
+        }
+        if let Some(mut stderr) = self.0.stderr.take() {
+            stderr.read_to_string(&mut finished.stderr).expect("text");
+        }
+        finished
+    }
+}
+
+impl Drop for Elect {
+    fn drop(&mut self) {
+        if self.0.try_wait().is_ok_and(|status| status.is_none()) {
+            // Its guard sees that it is gone and ends the rest.
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+}
+
+/// `elect run` in a place.
+pub fn run(place: &Place) -> Setup<'_> {
+    Setup::new(place, "run")
+}
+
+/// `elect once` in a place.
+pub fn once(place: &Place) -> Setup<'_> {
+    Setup::new(place, "once")
+}
+
+/// Any other use of `elect` in a place.
+pub fn elect(place: &Place, words: &[&str]) -> Finished {
+    let output = Command::new(elect_path())
+        .args(words)
+        .current_dir(place)
+        .stdin(Stdio::null())
+        .output()
+        .expect("elect runs");
+    Finished {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).expect("text"),
+        stderr: String::from_utf8(output.stderr).expect("text"),
+    }
+}
+
+/// `elect status --json` of the lock `lock`.
+pub fn status(place: &Place) -> serde_json::Value {
+    let finished = elect(place, &["status", "lock", "--json"]);
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    serde_json::from_str(&finished.stdout).expect("JSON")
 }

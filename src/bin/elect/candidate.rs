@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use leaderelection::{
-    Config, Error, FileLock, LeaderCallbacks, LeaderElector, OnSuccess, Outcome, Term,
+    Config, ElectionEvent, Error, FileLock, LeaderCallbacks, LeaderElector, OnSuccess, Outcome,
+    Term,
 };
 use rustix::process::{getpgrp, getpid, set_child_subreaper};
 use signal_hook::consts::{SIGINT, SIGQUIT};
@@ -107,11 +108,9 @@ impl Candidate {
         let (report, task) = bounded(1);
         let (end, ends) = bounded(1);
         let work = Arc::new(OnceLock::new());
-        let config = config(args, &timing, lock).on_success(on_success).callbacks(callbacks(
-            Arc::clone(&work),
-            report,
-            end,
-        ));
+        let config = config(args, &timing, lock, Arc::clone(&work))
+            .on_success(on_success)
+            .callbacks(callbacks(Arc::clone(&work), report, end));
         let elector = LeaderElector::new(config).map_err(Refusal::own)?;
         let _ = work.set(Work {
             command: args.command.clone(),
@@ -173,6 +172,7 @@ impl Candidate {
             (Ok(_), Some(Exit { code, .. })) if code > 128 => {
                 log::info!("COMMAND was ended by signal {}", code - 128);
             }
+            (Ok(_), Some(Exit { code: 0, .. })) => log::debug!("COMMAND ended with code 0"),
             (Ok(_), Some(Exit { code, .. })) => log::info!("COMMAND ended with code {code}"),
             (Ok(_), None) => {}
         }
@@ -198,7 +198,12 @@ fn prepare_process() -> io::Result<()> {
     Ok(set_child_subreaper(Some(getpid()))?)
 }
 
-fn config(args: &CandidateArgs, timing: &Timing, lock: FileLock) -> Config {
+fn config(
+    args: &CandidateArgs,
+    timing: &Timing,
+    lock: FileLock,
+    work: Arc<OnceLock<Work>>,
+) -> Config {
     let mut config = Config::new(lock)
         .lease_duration(timing.lease_duration)
         .renew_deadline(timing.renew_deadline)
@@ -207,6 +212,10 @@ fn config(args: &CandidateArgs, timing: &Timing, lock: FileLock) -> Config {
         .term_limit(args.term_limit)
         // Longer than the guard takes, and than ending by force after that.
         .drain_timeout(args.kill_after + FORCE_MARGIN * 2 + timing.lease_duration);
+    // With -v the library's own log says all of this, and more.
+    if args.verbose == 0 {
+        config = config.on_event(move |event| tell_change(event, work.get()));
+    }
     if let Some(identity) = &args.identity {
         config = config.identity(identity);
     }
@@ -214,6 +223,20 @@ fn config(args: &CandidateArgs, timing: &Timing, lock: FileLock) -> Config {
         config = config.acquire_timeout(wait);
     }
     config
+}
+
+/// A line for each change that matters to who waits. The library's warnings come beside these.
+fn tell_change(event: &ElectionEvent, work: Option<&Work>) {
+    let own = work.map_or("", |work| &work.identity);
+    match event {
+        ElectionEvent::LeaderChanged(Some(leader)) if **leader != *own => {
+            log::info!("{leader} leads");
+        }
+        ElectionEvent::Acquired { fencing_token } => {
+            log::info!("{own} leads, with fencing token {fencing_token}: this candidate");
+        }
+        _ => {}
+    }
 }
 
 fn callbacks(

@@ -21,9 +21,14 @@ Exit codes:
   126  COMMAND can't be executed
   127  COMMAND was not found";
 
-/// Lead one among many: run a command on exactly one of the hosts or processes that share a lock.
+const ABOUT: &str = "\
+Of all processes that share a lock, one leads and runs a command; if it ends, fails, hangs or dies, \
+another takes over";
+
+/// The whole command line.
 #[derive(Parser, Debug)]
-#[command(name = "elect", version, about, long_about = None, disable_help_subcommand = true)]
+#[command(name = "elect", version, about = ABOUT, long_about = None)]
+#[command(disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

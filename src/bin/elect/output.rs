@@ -31,17 +31,16 @@ impl Output {
         let (requests, queue) = bounded(QUEUE);
         std::thread::Builder::new().name("output".into()).spawn(move || write_all(&queue))?;
         let output = Self(requests);
-        let (own, others) = match (quiet, verbose) {
+        let (command, library) = match (quiet, verbose) {
             (true, _) => (LevelFilter::Error, LevelFilter::Error),
             (false, 0) => (LevelFilter::Info, LevelFilter::Warn),
-            (false, 1) => (LevelFilter::Debug, LevelFilter::Info),
+            (false, 1) => (LevelFilter::Debug, LevelFilter::Debug),
             (false, _) => (LevelFilter::Trace, LevelFilter::Trace),
         };
         let timed = verbose > 0;
         env_logger::Builder::new()
-            .filter_level(others)
-            .filter_module(env!("CARGO_PKG_NAME"), own)
-            .filter_module(env!("CARGO_BIN_NAME"), own)
+            .filter_level(library)
+            .filter_module(env!("CARGO_BIN_NAME"), command)
             .target(env_logger::Target::Pipe(Box::new(Line::new(output.clone()))))
             .format(move |line, record| match timed {
                 true => writeln!(line, "elect: {} {}", line.timestamp_millis(), record.args()),
