@@ -11,10 +11,10 @@ use crate::error::LockError;
 pub use crate::record::{Intent, Observed};
 use crate::record::{LeaderElectionRecord, Revision};
 
-mod file;
+pub(crate) mod file;
 mod memory;
 
-pub use file::FileLock;
+pub use file::{FileLock, FileLockOptions};
 pub use memory::MemoryLock;
 
 /// A place that keeps one [`LeaderElectionRecord`] with an atomic compare-and-swap.
@@ -60,6 +60,10 @@ pub trait Lock: Send {
     /// Where the record is kept, for people: a path or a URL without secrets.
     fn describe(&self) -> String;
 
+    /// Does what can wait, such as removing what is no longer needed. It is called after the answer to
+    /// a successful write has been passed on, and may be skipped.
+    fn tidy(&mut self) {}
+
     /// A channel that gets a message when the record may have changed, so that candidates need not
     /// wait for their next poll. By default there is none.
     fn wake_ups(&self) -> Receiver<()> {
@@ -91,6 +95,10 @@ impl<L: Lock + ?Sized> Lock for Box<L> {
 
     fn describe(&self) -> String {
         (**self).describe()
+    }
+
+    fn tidy(&mut self) {
+        (**self).tidy();
     }
 
     fn wake_ups(&self) -> Receiver<()> {

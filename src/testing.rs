@@ -4,3 +4,22 @@
 pub use crate::clock::{Clock, Instant};
 pub use crate::config::Settings;
 pub use crate::election::{Action, Election, End, Event, Jitter, ReadReply, WriteReply};
+
+/// The steps of the file protocol, pure, and the seam to the system calls that they ask for.
+pub mod file {
+    pub use crate::lock::file::claim::{Claim, Claimed, Predecessor};
+    pub use crate::lock::file::entry::{
+        Decoded, Entry, FORMAT, MAX_TEXT_BYTES, Text, TooLong, Witness, decode, encode,
+    };
+    pub use crate::lock::file::finish::Finish;
+    pub use crate::lock::file::layout::{MAX_GENERATION, Name, name_of, parse_name};
+    pub use crate::lock::file::observe::{Content, Head, Observe, Sight};
+    pub use crate::lock::file::renew::Renew;
+    pub use crate::lock::file::step::{
+        DirectoryId, Errno, Fault, FaultKind, KEEP, LONGEST_WINDOW, Next, Op, Reply, Step,
+    };
+    pub use crate::lock::file::store::Store;
+    pub use crate::lock::file::sweep::{
+        Memory, REMOVALS_A_CLAIM, REMOVALS_A_RENEWAL, Sweep, Swept,
+    };
+}

@@ -65,8 +65,13 @@ impl LockThread {
                     Reply::Written(intent, self.write(intent, record, expected, deadline))
                 }
             };
+            let written = matches!(reply, Reply::Written(_, Ok(_)));
             // A run that has ended no longer listens.
             let _ = reply_to.try_send(reply);
+            if written {
+                // What can wait must not delay the answer, and a panic in it is nobody's business.
+                let _ = catch_unwind(AssertUnwindSafe(|| self.lock.tidy()));
+            }
         }
     }
 

@@ -1,0 +1,151 @@
+//! Renew: link the term's symbolic link to the next name. One call, and nothing is synced.
+
+use std::time::Duration;
+
+use crate::clock::Instant;
+use crate::lock::file::entry::{Decoded, Text, decode};
+use crate::lock::file::step::{
+    Class, DirectoryId, Errno, Fault, FaultKind, LONGEST_WINDOW, Next, Op, Reply, Step,
+};
+
+/// The step.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Renew {
+    directory: DirectoryId,
+    from: u64,
+    /// The text of the whole term.
+    text: Text,
+    window: Duration,
+    started: Instant,
+    refused: Option<Errno>,
+    at: At,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum At {
+    Begin,
+    Opening,
+    Linking,
+    ReadingBack,
+    /// Read back after a link that the file system does not make.
+    ReadingBeforeCreating,
+    Creating,
+}
+
+impl Renew {
+    /// Renews the term in `directory` whose last generation is `from`.
+    pub fn new(directory: DirectoryId, from: u64, text: Text, budget: Duration) -> Self {
+        Self {
+            directory,
+            from,
+            text,
+            window: budget.min(LONGEST_WINDOW),
+            started: Instant::default(),
+            refused: None,
+            at: At::Begin,
+        }
+    }
+
+    fn to(&self) -> u64 {
+        self.from + 1
+    }
+
+    fn ask<T>(&mut self, at: At, op: Op) -> Next<T> {
+        self.at = at;
+        Next::Do(op)
+    }
+
+    fn fail(&self, kind: FaultKind, hint: &str) -> Next<Result<u64, Fault>> {
+        let mut fault = Fault::new(kind, "renew").at(self.to()).hint(hint);
+        fault.errno = self.refused;
+        Next::Done(Err(fault))
+    }
+
+    /// It stands there; but a renewal that took too long does not count.
+    fn stands(&self, now: Instant) -> Next<Result<u64, Fault>> {
+        if now.since(self.started) >= self.window {
+            return self.fail(FaultKind::Indeterminate, "it took too long to be sure");
+        }
+        Next::Done(Ok(self.to()))
+    }
+
+    fn linked(&mut self, now: Instant, reply: Reply) -> Next<Result<u64, Fault>> {
+        match reply {
+            Reply::Done => return self.stands(now),
+            Reply::Missing => {
+                return self.fail(FaultKind::Conflict, "the term's own generation is gone");
+            }
+            Reply::Failed(errno) => self.refused = Some(errno),
+            _ => {}
+        }
+        // Refused for a reason that a new symbolic link does not have: hard links to a foreign link
+        // are protected, there are too many of them, or the file system has none.
+        let create = self.refused.is_some_and(|errno| {
+            matches!(errno.class(), Class::Denied | Class::Unsupported)
+                || errno == Errno(rustix::io::Errno::MLINK.raw_os_error())
+        });
+        let at = if create { At::ReadingBeforeCreating } else { At::ReadingBack };
+        let to = self.to();
+        self.ask(at, Op::Read(to))
+    }
+
+    fn read_back(&self, now: Instant, reply: Reply) -> Next<Result<u64, Fault>> {
+        match reply {
+            Reply::Text(text) if text == self.text => self.stands(now),
+            Reply::Text(text) => match decode(&text) {
+                Decoded::Entry(_) => self.fail(FaultKind::Conflict, "another record stands there"),
+                _ => self.fail(FaultKind::Indeterminate, "something unreadable stands there"),
+            },
+            Reply::Missing => self.not_there(),
+            _ => self.fail(FaultKind::Indeterminate, "it can't be read back"),
+        }
+    }
+
+    fn not_there(&self) -> Next<Result<u64, Fault>> {
+        match self.refused.map(Errno::class) {
+            Some(Class::NoSpace | Class::Denied) => {
+                self.fail(FaultKind::Unavailable, "nothing can be created there now")
+            }
+            _ => self.fail(FaultKind::Indeterminate, "it is not there yet"),
+        }
+    }
+}
+
+impl Step for Renew {
+    /// The generation of the renewal.
+    type Output = Result<u64, Fault>;
+
+    fn next(&mut self, now: Instant, reply: Reply) -> Next<Self::Output> {
+        match (self.at, reply) {
+            (At::Begin, _) => {
+                self.started = now;
+                self.ask(At::Opening, Op::Open)
+            }
+            (At::Opening, Reply::Opened(directory)) if directory == self.directory => {
+                let op = Op::Link { from: self.from, to: self.to() };
+                self.ask(At::Linking, op)
+            }
+            (At::Opening, Reply::Opened(_)) => {
+                self.fail(FaultKind::Conflict, "the directory was replaced by another")
+            }
+            (At::Opening, Reply::Missing) => {
+                self.fail(FaultKind::Conflict, "the directory is gone")
+            }
+            (At::Opening, reply) => Next::Done(Err(Fault::of_read("open", &reply, false))),
+            (At::Linking, reply) => self.linked(now, reply),
+            (At::ReadingBeforeCreating, Reply::Missing) => {
+                let op = Op::Create(self.to(), self.text.clone());
+                self.ask(At::Creating, op)
+            }
+            (At::Creating, reply) => {
+                self.refused = match reply {
+                    Reply::Failed(errno) => Some(errno),
+                    _ => None,
+                };
+                let to = self.to();
+                self.ask(At::ReadingBack, Op::Read(to))
+            }
+            (At::ReadingBack | At::ReadingBeforeCreating, reply) => self.read_back(now, reply),
+        }
+    }
+}
