@@ -69,6 +69,11 @@ impl Timestamp {
         Self(millis)
     }
 
+    /// Now, on this machine's wall clock.
+    pub fn now() -> Self {
+        wall_time()
+    }
+
     /// Milliseconds since 1970-01-01T00:00:00Z.
     pub const fn as_millis(self) -> u64 {
         self.0

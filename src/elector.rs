@@ -129,6 +129,19 @@ impl LeaderElector {
         self.run_until(task, never())
     }
 
+    /// As [`LeaderElector::run`], but stops when `stop` gets a message or disconnects, as after
+    /// [`ElectorHandle::stop`].
+    ///
+    /// # Errors
+    ///
+    /// As [`LeaderElector::run`].
+    pub fn run_until(&self, task: Receiver<bool>, stop: Receiver<()>) -> Result<Outcome, Error> {
+        let work = self.callback_work()?;
+        let inputs = Inputs { task, reports: never(), stop, guard_gone: never() };
+        let done = self.start(self.settings.clone(), work, inputs)?;
+        result(&done)
+    }
+
     /// As [`LeaderElector::run`], but returns at once with a handle on the run.
     ///
     /// # Errors
@@ -219,13 +232,6 @@ impl LeaderElector {
             Some(_) => Ok(Work::Callbacks(self.callbacks.clone())),
             None => Err(Error::NoWork),
         }
-    }
-
-    fn run_until(&self, task: Receiver<bool>, stop: Receiver<()>) -> Result<Outcome, Error> {
-        let work = self.callback_work()?;
-        let inputs = Inputs { task, reports: never(), stop, guard_gone: never() };
-        let done = self.start(self.settings.clone(), work, inputs)?;
-        result(&done)
     }
 
     fn campaign_with(&self, settings: Settings) -> Result<Leadership, Error> {

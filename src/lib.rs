@@ -76,6 +76,7 @@ mod error;
 mod lock;
 mod observer;
 mod record;
+mod reset;
 mod term;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -91,6 +92,7 @@ pub use record::{
     Incarnation, LeaderElectionRecord, MAX_IDENTITY_BYTES, MAX_LEASE_DURATION, MAX_METADATA_BYTES,
     RecordKind, Revision,
 };
+pub use reset::{Reset, ResetError, reset};
 pub use term::{Term, TermEnded};
 
 /// Compiles the example in the README.
