@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use rustix::process::Signal;
@@ -287,7 +288,7 @@ fn bad_input_is_refused_with_what_is_wrong_and_what_to_do() {
         (vec!["--lease-duration", "2h"], vec!["lease duration", "3600s"]),
         (vec!["--renew-deadline", "15s"], vec!["lease duration 15s", "renew deadline 15s"]),
         (vec!["--retry-period", "9s"], vec!["renew deadline 10s", "retry period 9s", "1.2"]),
-        (vec!["--renew-deadline", "14.9s"], vec!["--renew-deadline"]),
+        (vec!["--renew-deadline", "14.9s"], vec!["renew deadline 14.9s", "lengthen the lease"]),
         (vec!["--loss-grace", "4s"], vec!["--loss-grace 4s", "--lease-duration"]),
         (vec!["--identity", ""], vec!["identity is empty"]),
         (vec!["--identity", &long], vec!["identity", "256", "255"]),
@@ -309,10 +310,13 @@ fn bad_input_is_refused_with_what_is_wrong_and_what_to_do() {
 fn a_lock_path_that_cannot_be_used_is_refused_by_name() {
     let place = Place::new();
     fs::write(place.path("file"), "").unwrap();
+    fs::create_dir(place.path("open")).unwrap();
+    fs::set_permissions(place.path("open"), fs::Permissions::from_mode(0o777)).unwrap();
     for (lock, part) in [
         ("file", "file"),
-        ("missing/parent", "missing/parent"),
-        ("file/below", "file/below"),
+        ("missing/parent", "missing: the lock's parent directory does not exist"),
+        ("open/lock", "open"),
+        ("file/below", "file"),
         ("etcd://host/key", "not built in"),
         ("", "lock"),
     ] {
