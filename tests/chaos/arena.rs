@@ -144,7 +144,8 @@ impl Arena {
         let (_, last_lines) = text.get(tail..)?.split_once('\n')?;
         let last = parse(last_lines).ok()?.pop()?;
         let fresh = monotonic().saturating_sub(last.at) < Duration::from_millis(50);
-        // A short freeze may do no harm: then it goes on writing for longer than any loss would let it.
+        // A short freeze may do no harm: then it goes on writing for longer than any loss would let
+        // it.
         let harmed_until = self.harms.iter().rev().find(|harm| harm.token == Some(last.token));
         let overcome = harmed_until.is_none_or(|harm| last.at > harm.until + OVERCOME);
         (fresh && overcome).then_some(last)

@@ -1,8 +1,8 @@
 //! Candidates that are killed, ended and frozen at random, and an oracle outside the library: a
 //! ledger that the led commands write themselves.
 //!
-//! ELECT_CHAOS_SECONDS (default 30) sets how long, ELECT_CHAOS_SEED what is done to whom. For minutes
-//! of it:
+//! ELECT_CHAOS_SECONDS (default 30) sets how long, ELECT_CHAOS_SEED what is done to whom. For
+//! minutes of it:
 //!
 //! ```sh
 //! ELECT_CHAOS_SECONDS=600 cargo test --features cli --test chaos -- --nocapture
@@ -30,8 +30,8 @@ const TOLERANCE: Duration = Duration::from_millis(200);
 /// How long whoever was frozen as a whole may go on until its guard has killed it.
 const MOMENT: Duration = Duration::from_millis(500);
 
-/// The led command, when a candidate of the test below runs this very program: it writes a line every
-/// 5 ms. Without its environment it is no test at all.
+/// The led command, when a candidate of the test below runs this very program: it writes a line
+/// every 5 ms. Without its environment it is no test at all.
 #[test]
 fn writer() {
     let Ok(path) = env::var("CHAOS_LEDGER") else { return };

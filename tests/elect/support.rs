@@ -1,4 +1,5 @@
-//! What the tests of the command share: processes, files that they write, and waits with a deadline.
+//! What the tests of the command share: processes, files that they write, and waits with a
+//! deadline.
 
 use std::fs;
 use std::io::Read;

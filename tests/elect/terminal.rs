@@ -1,5 +1,5 @@
-//! `elect` at a terminal: keys, job control, and who may read. The tests type into a shell that runs
-//! on a pseudoterminal.
+//! `elect` at a terminal: keys, job control, and who may read. The tests type into a shell that
+//! runs on a pseudoterminal.
 
 use std::fs::File;
 use std::io::{Read, Write};

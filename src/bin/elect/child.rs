@@ -104,8 +104,8 @@ impl Guarded {
         }
     }
 
-    /// Does the guard's work in its place: kills it, which kills COMMAND, and whatever is left. What
-    /// a guard leaves falls to this process, which is a subreaper too.
+    /// Does the guard's work in its place: kills it, which kills COMMAND, and whatever is left.
+    /// What a guard leaves falls to this process, which is a subreaper too.
     pub fn end_by_force(&mut self) {
         // SIGKILL reaches a frozen guard too.
         let _ = self.guard.kill();

@@ -22,8 +22,8 @@ Exit codes:
   127  COMMAND was not found";
 
 const ABOUT: &str = "\
-Of all processes that share a lock, one leads and runs a command; if it ends, fails, hangs or dies, \
-another takes over";
+Of all processes that share a lock, one leads and runs a command; if it ends, fails, hangs or \
+dies, another takes over";
 
 /// The whole command line.
 #[derive(Parser, Debug)]
@@ -121,7 +121,8 @@ pub struct OnceArgs {
     #[command(flatten)]
     pub candidate: CandidateArgs,
     /// Own tries before this candidate gives up with COMMAND's code
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub attempts: u32,
 }
 

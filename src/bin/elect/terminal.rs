@@ -1,8 +1,8 @@
 //! The controlling terminal, which the foreground process group owns.
 //!
 //! `elect` lends it to COMMAND's group and has it back when COMMAND has ended or was stopped, as a
-//! shell does for its jobs. Whoever else holds the foreground keeps it. The callers hold SIGTTOU back
-//! ([`crate::signals`]), without which a process in the background could not do this.
+//! shell does for its jobs. Whoever else holds the foreground keeps it. The callers hold SIGTTOU
+//! back ([`crate::signals`]), without which a process in the background could not do this.
 
 use std::fs::File;
 
