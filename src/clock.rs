@@ -1,8 +1,8 @@
 //! Time, and the only file that reads a clock.
 //!
 //! Leases are measured on a clock that counts a suspend: `CLOCK_BOOTTIME` on Linux,
-//! `CLOCK_MONOTONIC` on macOS (there it does). The standard library's `Instant` stops in a suspend on
-//! both, and so do channel timers; so nothing here hands out a `std::time::Instant`.
+//! `CLOCK_MONOTONIC` on macOS (there it does). The standard library's `Instant` stops in a suspend
+//! on both, and so do channel timers; so nothing here hands out a `std::time::Instant`.
 //!
 //! This file must not know what time is measured for.
 

@@ -60,7 +60,8 @@ pub struct Settings {
 
 /// The settings of a [`LeaderElector`](crate::LeaderElector).
 ///
-/// Setters consume and return it; [`LeaderElector::new`](crate::LeaderElector::new) checks the whole.
+/// Setters consume and return it; [`LeaderElector::new`](crate::LeaderElector::new) checks the
+/// whole.
 pub struct Config {
     pub(crate) lock: Box<dyn Lock>,
     pub(crate) identity: Option<String>,
@@ -116,8 +117,8 @@ impl Config {
         self
     }
 
-    /// How long others wait after the last sign of life before they take over: 1 ms to 1 h, in whole
-    /// milliseconds. Default: 15 s.
+    /// How long others wait after the last sign of life before they take over: 1 ms to 1 h, in
+    /// whole milliseconds. Default: 15 s.
     #[must_use]
     pub fn lease_duration(mut self, duration: Duration) -> Self {
         self.lease_duration = duration;

@@ -1,9 +1,10 @@
 //! The election: a pure state machine that decides everything and does nothing.
 //!
-//! [`Election::step`] takes an instant and an event and returns actions; [`Election::next_deadline`]
-//! says when it wants to be stepped again. The machine reads no clock, starts no thread and knows no
-//! file. Whoever drives it (the elector's threads, a simulator, a model checker) carries the actions
-//! out and feeds the results back. At most one request to the lock is under way at any time.
+//! [`Election::step`] takes an instant and an event and returns actions, and
+//! [`Election::next_deadline`] says when it wants to be stepped again. The machine reads no clock,
+//! starts no thread and knows no file. Whoever drives it (the elector's threads, a simulator, a
+//! model checker) carries the actions out and feeds the results back. At most one request to the
+//! lock is under way at a time.
 //!
 //! One machine is one run: one campaign and at most one term, by one incarnation.
 
@@ -280,9 +281,9 @@ impl Step<'_> {
 
 impl Candidate {
     /// Asks for the record.
-    fn read(&mut self, step: &mut Step<'_>) {
+    fn read(&mut self, step: &mut Step<'_>, deadline: Instant) {
         self.sent = Some(step.now);
-        step.act(Action::Read { deadline: step.now + self.settings.renew_deadline });
+        step.act(Action::Read { deadline });
     }
 
     /// Sends a write. `now` is the instant that its validity counts from: before it is sent.

@@ -110,8 +110,8 @@ impl LeaderElector {
 
     /// Campaigns, leads one term, and returns how that ended.
     ///
-    /// The election runs on a thread of its own; this blocks until it is over and nothing of its term
-    /// runs any more. `task` tells the result of the task:
+    /// The election runs on a thread of its own; this blocks until it is over and nothing of its
+    /// term runs any more. `task` tells the result of the task:
     ///
     /// | on `task` | campaigning | leading |
     /// |---|---|---|
@@ -123,8 +123,8 @@ impl LeaderElector {
     ///
     /// # Errors
     ///
-    /// [`Error::NoWork`] without `on_started_leading`, [`Error::AlreadyRunning`], [`Error::Lock`] if
-    /// the lock can't heal, [`Error::WorkPanicked`].
+    /// [`Error::NoWork`] without `on_started_leading`, [`Error::AlreadyRunning`], [`Error::Lock`]
+    /// if the lock can't heal, [`Error::WorkPanicked`].
     pub fn run(&self, task: Receiver<bool>) -> Result<Outcome, Error> {
         self.run_until(task, never())
     }
@@ -211,8 +211,8 @@ impl LeaderElector {
         }
     }
 
-    /// Whether this candidate leads: `false` from the instant at which its validity ends, even where
-    /// the elector's threads are frozen.
+    /// Whether this candidate leads: `false` from the instant at which its validity ends, even
+    /// where the elector's threads are frozen.
     pub fn is_leader(&self) -> bool {
         self.shared.validity.is_valid()
     }
@@ -365,7 +365,8 @@ impl ElectorHandle {
         self.shared.leader()
     }
 
-    /// Tells the result of the task, as a message on the task channel would. The first report counts.
+    /// Tells the result of the task, as a message on the task channel would. The first report
+    /// counts.
     pub fn report(&self, success: bool) {
         let _ = self.report.try_send(success);
     }

@@ -19,8 +19,10 @@ pub(super) struct Campaign {
     view: Option<View>,
     /// When to look or claim next, unless a request is under way.
     next_try: Instant,
-    /// A claim on the version in view failed: no other before this.
+    /// A claim failed while nobody else held the lease: no other before this.
     next_claim: Instant,
+    /// When the first of the claims since then was sent.
+    first_claim: Option<Instant>,
     /// Something changed while a request was under way.
     look_again: bool,
     /// The claim that is under way.
@@ -42,9 +44,10 @@ struct View {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Holder {
-    /// Nobody: absent, released, proven dead, or a claim of this very campaign that never became a
-    /// term.
+    /// Nobody: absent, released or proven dead.
     Nobody,
+    /// Nobody either: a claim of this very campaign that never became a term.
+    Orphan,
     /// Somebody, until nothing has changed for this long.
     Somebody(Duration),
     /// Not readable: as somebody with the longest lease.
@@ -58,7 +61,7 @@ impl View {
     /// counted from after the read that first showed it.
     fn free_at(&self) -> Option<Instant> {
         match self.holder {
-            Holder::Nobody => Some(self.since),
+            Holder::Nobody | Holder::Orphan => Some(self.since),
             Holder::Somebody(lease) => Some(self.since + lease),
             Holder::Corrupt => Some(self.since + MAX_LEASE_DURATION),
             Holder::Completed => None,
@@ -74,6 +77,7 @@ impl Campaign {
             view: None,
             next_try: now,
             next_claim: now,
+            first_claim: None,
             look_again: false,
             claim: None,
             transitions: None,
@@ -122,7 +126,8 @@ impl Campaign {
                 return self.claim(candidate, step);
             }
             self.look_again = false;
-            candidate.read(step);
+            let deadline = step.now + candidate.settings.renew_deadline;
+            candidate.read(step, deadline);
         }
         None
     }
@@ -154,6 +159,7 @@ impl Campaign {
         record.metadata = settings.metadata.clone();
         record.leader_transitions = self.transitions.map_or(0, |seen| seen.saturating_add(1));
         self.claim = Some(record.clone());
+        self.first_claim.get_or_insert(step.now);
         let expected = self.view.as_ref().and_then(|view| view.version).map(|(rev, _)| rev);
         let deadline = step.now + settings.renew_deadline;
         candidate.write(step, Intent::Acquire, record, expected, deadline);
@@ -168,7 +174,8 @@ impl Campaign {
     ) -> Option<Phase> {
         let (sent, record) = (candidate.sent.take()?, self.claim.take()?);
         let wait = self.pace(candidate, step);
-        self.next_claim = step.now + wait;
+        // From the sending on: a reply that took its time has been pause enough.
+        self.next_claim = sent + wait;
         match reply {
             // Rule 1: the validity of this claim is over already. It never becomes a term, and the
             // next look finds it as this campaign's own.
@@ -239,7 +246,8 @@ impl Campaign {
         }
         let changed = self.note(step.now, version, holder);
         let alive = changed && matches!(holder, Holder::Somebody(_));
-        if self.timed_out(candidate, step.now) && (alive || holder == Holder::Corrupt) {
+        let hopeless = alive || holder == Holder::Corrupt || self.claims_in_vain(candidate, step);
+        if self.timed_out(candidate, step.now) && hopeless {
             return Some(give_up(step));
         }
         let next_look = step.now + self.pace(candidate, step);
@@ -256,7 +264,10 @@ impl Campaign {
             view.looked = now;
             return false;
         }
-        self.next_claim = now;
+        if holder != Holder::Orphan {
+            self.next_claim = now;
+            self.first_claim = None;
+        }
         let earlier = self.view.replace(View { version, holder, since: now, looked: now });
         earlier.is_some()
     }
@@ -269,6 +280,12 @@ impl Campaign {
 
     fn timed_out(&self, candidate: &Candidate, now: Instant) -> bool {
         candidate.settings.acquire_timeout.is_some_and(|timeout| now >= self.started + timeout)
+    }
+
+    /// Whether claims have failed for as long as one that succeeds would be valid.
+    fn claims_in_vain(&self, candidate: &Candidate, step: &Step<'_>) -> bool {
+        let patience = candidate.settings.renew_deadline;
+        self.first_claim.is_some_and(|first| step.now >= first + patience)
     }
 
     /// Whether somebody's lease is running out before this campaign's eyes.
@@ -302,13 +319,14 @@ impl Campaign {
 }
 
 fn judge(candidate: &Candidate, record: &LeaderElectionRecord, holder_is_dead: bool) -> Holder {
-    // A run has at most one term, and campaigning it has had none: a record of this incarnation is a
-    // claim whose reply was lost or late, and nobody acts on it.
+    // A run has at most one term, and campaigning it has had none: a record of this incarnation is
+    // a claim whose reply was lost or late, and nobody acts on it.
     let own_orphan = record.incarnation == candidate.incarnation;
     match record.kind {
         RecordKind::Completed => Holder::Completed,
         RecordKind::Released => Holder::Nobody,
-        RecordKind::Held if own_orphan || holder_is_dead => Holder::Nobody,
+        RecordKind::Held if own_orphan => Holder::Orphan,
+        RecordKind::Held if holder_is_dead => Holder::Nobody,
         RecordKind::Held => Holder::Somebody(record.lease_duration),
     }
 }

@@ -147,9 +147,10 @@ impl Lead {
             return;
         }
         match self.stage {
-            Stage::Verifying { .. } => candidate.read(step),
+            Stage::Verifying { until } => candidate.read(step, until),
             Stage::Working | Stage::Draining { .. } | Stage::Closing { .. } if self.must_read => {
-                candidate.read(step);
+                let deadline = self.attempt_deadline(candidate, step.now);
+                candidate.read(step, deadline);
             }
             Stage::Working | Stage::Draining { .. } => self.renew(candidate, step),
             Stage::Closing { intent, .. } => self.write_last(candidate, step, intent),
@@ -201,12 +202,18 @@ impl Lead {
         reply: WriteReply,
         sent: Instant,
     ) {
-        let renewed = self.writing.take() == Some(Intent::Renew);
+        let writing = self.writing.take();
+        let renewed = writing == Some(Intent::Renew);
         self.next_try = step.now + self.backoff(candidate, step.now);
         match (self.stage, reply) {
             (Stage::Over { .. } | Stage::Expiring { .. }, _) => {}
+            (Stage::Verifying { .. }, WriteReply::Written(_)) if !renewed => {
+                self.stage = Stage::Over { outcome: success(writing == Some(Intent::Complete)) };
+            }
             (Stage::Verifying { .. }, _) => self.next_try = step.now,
-            (Stage::Closing { outcome, .. }, WriteReply::Written(_)) if !renewed => {
+            (Stage::Closing { outcome, intent }, WriteReply::Written(_)) if !renewed => {
+                // A success may have been heard when the release was already under way.
+                let outcome = if writing == Some(intent) { outcome } else { success(false) };
                 self.stage = Stage::Over { outcome };
             }
             (_, WriteReply::Written(revision)) => {
@@ -235,6 +242,10 @@ impl Lead {
         let observed = match reply {
             ReadReply::Found { observed, .. } => observed,
             ReadReply::Absent => return self.on_other(candidate, step, None),
+            ReadReply::Fatal if matches!(self.stage, Stage::Verifying { .. }) => {
+                self.stage = Stage::Over { outcome: success(false) };
+                return;
+            }
             ReadReply::Fatal => return self.lose(candidate, step, LossReason::LockFailed),
             // Not known what stands there: ask again until the deadline.
             ReadReply::Corrupt { .. } | ReadReply::Unavailable => return,
@@ -309,6 +320,7 @@ impl Lead {
             return;
         };
         self.revision = revision;
+        self.must_read = false;
         self.record.renewals += 1;
         let until = renewal.first_sent + candidate.settings.renew_deadline;
         debug_assert!(until >= self.valid_until, "a later sending is valid for longer");
@@ -347,7 +359,16 @@ impl Lead {
                     self.close(candidate, step, Outcome::TaskSucceeded);
                 }
             }
-            Stage::Over { outcome: outcome @ Outcome::LeaseLost(_) } if success && complete => {
+            Stage::Closing { outcome, intent }
+                if success && complete && *outcome != Outcome::TaskFailed =>
+            {
+                (*outcome, *intent) = (Outcome::TaskSucceeded, Intent::Complete);
+            }
+            Stage::Over { outcome }
+                if success
+                    && complete
+                    && !matches!(outcome, Outcome::TaskSucceeded | Outcome::TaskFailed) =>
+            {
                 *outcome = Outcome::SucceededUnrecorded;
             }
             _ => {}
@@ -408,7 +429,7 @@ impl Lead {
         if candidate.sent.is_none() {
             self.forget_unwritten_renewal();
         }
-        self.must_read |= self.renewal.is_some_and(|renewal| renewal.perhaps_written);
+        // A renewal that may stand there makes the last write a conflict, and then it is found.
         self.next_try = step.now;
     }
 

@@ -1,9 +1,9 @@
 //! The file lock: a log of generations in a directory that all candidates share.
 //!
-//! `LOCK/` holds symbolic links `g.<20 digits>` whose target text is the record; the highest number is
-//! the head. Creating a name is the one thing that every file system arbitrates on its server: of
-//! several candidates that create one name, one succeeds. A symbolic link comes into being together
-//! with its content, is read in one call, and is never followed.
+//! `LOCK/` holds symbolic links `g.<20 digits>` whose target text is the record; the highest
+//! number is the head. Creating a name is the one thing that every file system arbitrates on its
+//! server: of several candidates that create one name, one succeeds. A symbolic link comes into
+//! being together with its content, is read in one call, and is never followed.
 //!
 //! The steps (observe, claim, renew, finish, sweep) are pure; this file runs them against a
 //! directory. It must not know when a lease has expired.
@@ -47,8 +47,8 @@ use sweep::{Memory, REMOVALS_A_CLAIM, REMOVALS_A_RENEWAL, Sweep, Swept};
 
 /// A lock in a directory on a file system that all candidates share.
 ///
-/// The directory is made with the first claim, in a parent that must exist. Only its owner may enter
-/// it, unless [`FileLockOptions::mode`] says otherwise.
+/// The directory is made with the first claim, in a parent that must exist. Only its owner may
+/// enter it, unless [`FileLockOptions::mode`] says otherwise.
 ///
 /// Replacing the directory while somebody leads (`mv LOCK x; mkdir LOCK`) voids the guarantee until
 /// that leader notices, within its renew deadline, and starts fencing tokens again.
@@ -255,8 +255,8 @@ impl FileLock {
         Ok(Revision(renewed))
     }
 
-    /// This lock's term, if `record` is of it and `expected` its generation: the last confirmed one,
-    /// or a later one that a look has shown to be the term's.
+    /// This lock's term, if `record` is of it and `expected` its generation: the last confirmed
+    /// one, or a later one that a look has shown to be the term's.
     fn own_term(
         &mut self,
         record: &LeaderElectionRecord,

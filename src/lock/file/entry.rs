@@ -59,8 +59,8 @@ pub enum Decoded {
     UnknownFormat(u32),
 }
 
-/// An entry that has no text: too long, because identity and metadata are long and full of characters
-/// that JSON escapes.
+/// An entry that has no text: too long, because identity and metadata are long and full of
+/// characters that JSON escapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TooLong {
     /// The bytes that it would have.

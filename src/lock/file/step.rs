@@ -1,8 +1,8 @@
 //! What the steps of the file protocol have in common: each is a pure machine that asks for one
 //! system call at a time and is told its result.
 //!
-//! So a step runs against a directory, a directory that fails, or a model that interleaves the calls
-//! of several candidates, and it is the same code.
+//! So a step runs against a directory, a directory that fails, or a model that interleaves the
+//! calls of several candidates, and it is the same code.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -176,8 +176,8 @@ impl Fault {
         self
     }
 
-    /// The result of a call that can't be what was hoped for. A read changes nothing, so not knowing
-    /// its result is no more than being unavailable.
+    /// The result of a call that can't be what was hoped for. A read changes nothing, so not
+    /// knowing its result is no more than being unavailable.
     pub fn of_read(operation: &'static str, reply: &Reply, first_contact: bool) -> Self {
         let mut fault = Self::new(FaultKind::Unavailable, operation);
         match reply {
