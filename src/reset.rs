@@ -37,7 +37,7 @@ pub enum Reset {
 pub enum ResetError {
     /// Somebody leads, or did when the record was written.
     #[error(
-        "{holder} has held {lock} since {since}: a reset would let two lead; end that one first (if \
+        "{holder} has held {lock} since {since}: a reset would let two lead; end that first (if \
          it is dead already, its lease ends once a candidate has waited {lease_duration:?})"
     )]
     Held {

@@ -7,7 +7,9 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use crate::support::{FAST, Place, elect, is_alive, now, pid_of, run, signal, status, wait_until};
+use crate::support::{
+    FAST, Place, elect, elect_path, is_alive, now, pid_of, run, signal, status, wait_until,
+};
 
 /// Tells its process id, and goes on for ever.
 const FOR_EVER: &str = "echo $$ > pid; while :; do sleep 0.05; done";
@@ -260,10 +262,19 @@ fn trying_only_is_over_soon_beside_a_leader_that_lives() {
 }
 
 #[test]
+fn a_parent_that_ignores_its_children_does_no_harm() {
+    let place = Place::new();
+    let words = ["--ignore-signal=CHLD", elect_path(), "run", "--lock", "lock", "--"];
+    let mut ignoring = std::process::Command::new("env");
+    ignoring.args(words).args(["sh", "-c", "exit 5"]).current_dir(&place).stderr(Stdio::null());
+    assert_eq!(ignoring.status().unwrap().code(), Some(5));
+}
+
+#[test]
 fn hidden_from_hangups_it_stays_so() {
     let place = Place::new();
     let mut leader = std::process::Command::new("nohup");
-    leader.args([crate::support::elect_path(), "run", "--lock", "lock", "--", "sh", "-c"]);
+    leader.args([elect_path(), "run", "--lock", "lock", "--", "sh", "-c"]);
     leader.arg("echo $$ > pid; until [ -e go ]; do sleep 0.01; done; exit 3");
     leader.current_dir(&place).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut leader = leader.spawn().unwrap();

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -171,6 +172,8 @@ impl<'a> Setup<'a> {
             .arg("--")
             .args(&self.script)
             .current_dir(self.place)
+            // In the background of a terminal that the tests may run on.
+            .process_group(0)
             .stdin(self.stdin)
             .stdout(Stdio::piped())
             .stderr(self.stderr)

@@ -15,6 +15,7 @@ use rustix::process::{Signal, getpgrp};
 
 use crate::control::{self, Order, Received, Report};
 use crate::guard::GuardArgs;
+use crate::terminal::Terminal;
 use crate::{descendants, exit};
 
 /// Between two rounds of kills, for what was started between them.
@@ -113,9 +114,13 @@ impl Guarded {
         loop {
             descendants::signal_all(Signal::KILL, None);
             if !descendants::reap() {
-                return;
+                break;
             }
             let _ = after(KILL_AGAIN).recv();
+        }
+        // The guard would have done this.
+        if let Some(terminal) = Terminal::of(getpgrp()) {
+            terminal.take_back_if_abandoned();
         }
     }
 }
