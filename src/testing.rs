@@ -10,7 +10,7 @@ pub use crate::election::{Action, Election, End, Event, Jitter, ReadReply, Write
 pub mod file {
     pub use crate::lock::file::claim::{Claim, Claimed, Predecessor};
     pub use crate::lock::file::entry::{
-        Decoded, Entry, FORMAT, MAX_TEXT_BYTES, Text, TooLong, Witness, decode, encode,
+        Decoded, Entry, FORMAT, MAX_TEXT_BYTES, Text, TooLong, Witness, checksum, decode, encode,
     };
     pub use crate::lock::file::finish::Finish;
     pub use crate::lock::file::layout::{MAX_GENERATION, Name, name_of, parse_name};
