@@ -112,16 +112,12 @@ const WAITER: &str = r#"sh -c 'sleep 600 & echo I "am" here; wait'"#;
 #[test]
 fn ctrl_c_ends_command_and_elect() {
     let mut terminal = Terminal::with_shell();
-    terminal.enter("$ELECT run -q --lock lock -- sh -c 'sleep 600 & echo I \"am\" here; wait'");
-    terminal.wait_for("I am here");
-    terminal.press(CTRL_C);
-    terminal.expect_code(130);
-    terminal.enter(
-        "$ELECT run -q --repeat --lock lock -- sh -c 'sleep 600 & echo I \"am\" back; wait'",
-    );
-    terminal.wait_for("I am back");
-    terminal.press(CTRL_C);
-    terminal.expect_code(130);
+    for options in ["", "--repeat"] {
+        terminal.enter(&format!("$ELECT run -q {options} --lock lock -- {WAITER}"));
+        terminal.wait_for("I am here");
+        terminal.press(CTRL_C);
+        terminal.expect_code(130);
+    }
 }
 
 #[test]
