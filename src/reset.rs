@@ -37,9 +37,8 @@ pub enum Reset {
 pub enum ResetError {
     /// Somebody leads, or did when the record was written.
     #[error(
-        "{holder} has held {lock} since {since}: a reset would let two lead; end that one first (if \
-         it is dead already, its lease ends by itself after {lease_duration:?}, when a candidate \
-         waits for it)"
+        "{holder} has held {lock} since {since}: a reset would let two lead; end that first (if \
+         it is dead already, its lease ends once a candidate has waited {lease_duration:?})"
     )]
     Held {
         /// The lock.

@@ -20,6 +20,7 @@ use crate::error::{Failure, LockError};
 use crate::lock::{Intent, Lock, Observed};
 use crate::record::{LeaderElectionRecord, RecordKind, Revision};
 
+mod age;
 pub(crate) mod claim;
 pub(crate) mod entry;
 pub(crate) mod finish;

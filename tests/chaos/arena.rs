@@ -16,6 +16,8 @@ use crate::support::{self, FAST, Place, children_of, elect_path, is_alive, pid_o
 /// The ledger's name in its place.
 pub const LEDGER: &str = "ledger";
 const CANDIDATES: usize = 8;
+/// More than the lease and the grace of what is told to end.
+const OVERCOME: Duration = Duration::from_millis(1300);
 
 /// What was done to a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub enum Kind {
 pub struct Harm {
     pub kind: Kind,
     pub at: Duration,
+    /// The end of a freeze; the same as `at` otherwise.
+    pub until: Duration,
     /// The term that it hit, if the candidate led.
     pub token: Option<u64>,
 }
@@ -56,12 +60,14 @@ pub struct Arena {
     harms: Vec<Harm>,
     dice: Dice,
     started: usize,
+    log: File,
 }
 
 impl Arena {
     pub fn new(seed: u64) -> Self {
         let place = Place::new();
         File::create(place.path(LEDGER)).expect("a ledger");
+        let log = File::options().append(true).create(true).open(place.path("log"));
         let mut arena = Self {
             place,
             freezes: Vec::new(),
@@ -71,6 +77,7 @@ impl Arena {
             harms: Vec::new(),
             dice: Dice(seed),
             started: 0,
+            log: log.expect("a log"),
         };
         for _ in 0..CANDIDATES {
             let candidate = arena.start_candidate();
@@ -114,19 +121,34 @@ impl Arena {
         std::mem::take(&mut self.harms)
     }
 
+    /// What to look at when something went wrong.
+    fn show(&self) {
+        let tail =
+            |text: String| text.lines().rev().take(30).map(str::to_owned).collect::<Vec<_>>();
+        println!("now {:?}", monotonic());
+        println!("harms {:#?}", self.harms.iter().rev().take(8).collect::<Vec<_>>());
+        println!("frozen {:#?}", self.frozen);
+        println!("ledger {:#?}", tail(self.place.read(LEDGER)));
+        println!("log {:#?}", tail(self.place.read("log")));
+        println!("{}", support::elect(&self.place, &["status", "lock"]).stdout);
+    }
+
     fn lines(&self) -> Vec<Line> {
         parse(&self.place.read(LEDGER)).expect("a ledger")
     }
 
-    /// Who writes at present, unless it was harmed already.
+    /// Who writes at present, unless it was harmed and that has yet to show.
     fn leader(&self) -> Option<Line> {
         let text = self.place.read(LEDGER);
         let tail = text.len().saturating_sub(400);
         let (_, last_lines) = text.get(tail..)?.split_once('\n')?;
         let last = parse(last_lines).ok()?.pop()?;
         let fresh = monotonic().saturating_sub(last.at) < Duration::from_millis(50);
-        let harmed = self.harms.iter().any(|harm| harm.token >= Some(last.token));
-        (fresh && !harmed).then_some(last)
+        // A short freeze may do no harm: then it goes on writing for longer than any loss would let
+        // it.
+        let harmed_until = self.harms.iter().rev().find(|harm| harm.token == Some(last.token));
+        let overcome = harmed_until.is_none_or(|harm| last.at > harm.until + OVERCOME);
+        (fresh && overcome).then_some(last)
     }
 
     fn harm_somebody(&mut self, leader: &Line) {
@@ -141,28 +163,34 @@ impl Arena {
         let kind =
             [Kind::Kill, Kind::Term, Kind::Freeze, Kind::FreezeAll][self.dice.below(4) as usize];
         let token = (leading == Some(slot)).then_some(leader.token);
-        self.harms.push(Harm { kind, at: monotonic(), token });
+        let at = monotonic();
+        let until = match kind {
+            Kind::Kill | Kind::Term => at,
+            Kind::Freeze | Kind::FreezeAll => {
+                at + Duration::from_millis(100 + self.dice.below(2500))
+            }
+        };
+        self.harms.push(Harm { kind, at, until, token });
         let elect = pid_of(&self.candidates[slot].1);
         match kind {
             Kind::Kill => signal(elect, Signal::KILL),
             Kind::Term => signal(elect, Signal::TERM),
-            Kind::Freeze => self.freeze(slot, vec![elect], None),
+            Kind::Freeze => self.freeze(slot, vec![elect], until, None),
             Kind::FreezeAll => {
-                let from = monotonic();
                 let pids = tree(elect);
                 let candidate = self.candidates[slot].0.clone();
                 // Until it is known: for good.
-                self.freezes.push(Freeze { candidate, from, until: Duration::MAX });
-                self.freeze(slot, pids, Some(self.freezes.len() - 1));
+                self.freezes.push(Freeze { candidate, from: at, until: Duration::MAX });
+                let freeze = Some(self.freezes.len() - 1);
+                self.freeze(slot, pids, until, freeze);
             }
         }
     }
 
-    fn freeze(&mut self, slot: usize, pids: Vec<Pid>, freeze: Option<usize>) {
+    fn freeze(&mut self, slot: usize, pids: Vec<Pid>, until: Duration, freeze: Option<usize>) {
         for pid in &pids {
             signal(*pid, Signal::STOP);
         }
-        let until = monotonic() + Duration::from_millis(100 + self.dice.below(2500));
         self.frozen.push(Frozen { slot, pids, until, freeze });
     }
 
@@ -205,7 +233,7 @@ impl Arena {
             .current_dir(&self.place)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(self.log.try_clone().expect("a log"))
             .spawn()
             .expect("elect starts");
         (name, process)
@@ -214,6 +242,9 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.show();
+        }
         for frozen in &self.frozen {
             frozen.pids.iter().rev().for_each(|pid| signal(*pid, Signal::CONT));
         }

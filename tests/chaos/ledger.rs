@@ -55,8 +55,8 @@ fn parse_line(line: &str) -> Option<Line> {
     words.next().is_none().then_some(parsed)
 }
 
-/// One writer a token; tokens never fall, but for lines of who was frozen as a whole, within `moment`
-/// after that.
+/// One writer a token; tokens never fall, but for lines of who was frozen as a whole, within
+/// `moment` after that.
 pub fn check(lines: &[Line], freezes: &[Freeze], moment: Duration) -> Result<Findings, String> {
     let mut findings = Findings { lines: lines.len(), ..Findings::default() };
     let mut writers: HashMap<u64, &Line> = HashMap::new();
@@ -83,8 +83,8 @@ pub fn check(lines: &[Line], freezes: &[Freeze], moment: Duration) -> Result<Fin
     Ok(findings)
 }
 
-/// How long before `line` the last freeze of its candidate ended. A line that was prepared before the
-/// freeze and written after it is not late.
+/// How long before `line` the last freeze of its candidate ended. A line that was prepared before
+/// the freeze and written after it is not late.
 fn lateness(line: &Line, freezes: &[Freeze]) -> Option<Duration> {
     /// Between reading the clock and writing the line.
     const PREPARED: Duration = Duration::from_millis(50);

@@ -1,8 +1,8 @@
 //! Candidates that are killed, ended and frozen at random, and an oracle outside the library: a
 //! ledger that the led commands write themselves.
 //!
-//! ELECT_CHAOS_SECONDS (default 30) sets how long, ELECT_CHAOS_SEED what is done to whom. For minutes
-//! of it:
+//! ELECT_CHAOS_SECONDS (default 30) sets how long, ELECT_CHAOS_SEED what is done to whom. For
+//! minutes of it:
 //!
 //! ```sh
 //! ELECT_CHAOS_SECONDS=600 cargo test --features cli --test chaos -- --nocapture
@@ -19,7 +19,7 @@ mod ledger;
 #[expect(dead_code, reason = "shared with the other tests of the command")]
 mod support;
 
-use arena::{Arena, Harm};
+use arena::{Arena, Harm, Kind};
 use ledger::{Findings, Line};
 
 const LEASE: Duration = Duration::from_secs(1);
@@ -30,8 +30,8 @@ const TOLERANCE: Duration = Duration::from_millis(200);
 /// How long whoever was frozen as a whole may go on until its guard has killed it.
 const MOMENT: Duration = Duration::from_millis(500);
 
-/// The led command, when a candidate of the test below runs this very program: it writes a line every
-/// 5 ms. Without its environment it is no test at all.
+/// The led command, when a candidate of the test below runs this very program: it writes a line
+/// every 5 ms. Without its environment it is no test at all.
 #[test]
 fn writer() {
     let Ok(path) = env::var("CHAOS_LEDGER") else { return };
@@ -73,11 +73,18 @@ fn number(name: &str) -> Option<u64> {
 /// From each harm to a leader until the next one's first line, without the time for which this
 /// machine kept a thread waiting that had nothing else to do.
 fn gaps(lines: &[Line], harms: &[Harm], arena: &Arena) -> Vec<Duration> {
-    let gap = |harm: &Harm| {
+    // A term that outlived one harm ended by a later one.
+    let is_last = |at: usize| {
+        harms[at + 1..].iter().all(|later| later.token.is_none() || later.token != harms[at].token)
+    };
+    let gap = |(at, harm): (usize, &Harm)| {
+        if !is_last(at) {
+            return None;
+        }
         let next = ledger::successor(lines, harm.token?)?;
         Some(next.at.saturating_sub(harm.at).saturating_sub(arena.lag.between(harm.at, next.at)))
     };
-    let mut gaps: Vec<Duration> = harms.iter().filter_map(gap).collect();
+    let mut gaps: Vec<Duration> = harms.iter().enumerate().filter_map(gap).collect();
     gaps.sort_unstable();
     gaps
 }
@@ -88,13 +95,12 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
 }
 
 fn report(findings: &Findings, harms: &[Harm], gaps: &[Duration]) {
-    println!(
-        "{} terms, {} lines; {} harms, {} of them to a leader",
-        findings.terms,
-        findings.lines,
-        harms.len(),
-        harms.iter().filter(|harm| harm.token.is_some()).count()
-    );
+    let to_leaders = harms.iter().filter(|harm| harm.token.is_some()).count();
+    println!("{} terms, {} lines", findings.terms, findings.lines);
+    println!("{} harms, {to_leaders} of them to a leader", harms.len());
+    for kind in [Kind::Kill, Kind::Term, Kind::Freeze, Kind::FreezeAll] {
+        println!("  {kind:?}: {}", harms.iter().filter(|harm| harm.kind == kind).count());
+    }
     println!(
         "the next one leads after: median {:?}, 95 % {:?}, longest {:?}",
         percentile(gaps, 50),

@@ -109,8 +109,8 @@ impl Guard {
     }
 }
 
-/// Ends what a failed test leaves behind: the guard kills all below it when the socket closes, or is
-/// itself killed after a moment.
+/// Ends what a failed test leaves behind: the guard kills all below it when the socket closes, or
+/// is itself killed after a moment.
 impl Drop for Guard {
     fn drop(&mut self) {
         self.elect = None;
@@ -141,7 +141,8 @@ fn standard_input_reaches_the_command_and_other_descriptors_do_not() {
 
 #[test]
 fn the_command_leads_its_group_and_has_every_signal_at_its_default() {
-    let script = "ps -o pgid= -p $$ > group; echo $$ > pid; grep -E 'Sig(Blk|Ign)' /proc/self/status > masks";
+    let script = "ps -o pgid= -p $$ > group; echo $$ > pid
+        grep -E 'Sig(Blk|Ign)' /proc/self/status > masks";
     let mut guard = guard(script).start();
     assert_eq!(guard.code(), Some(0));
     assert_eq!(guard.place.read("group").trim(), guard.place.read("pid").trim());

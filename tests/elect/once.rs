@@ -121,14 +121,19 @@ fn status_says_who_leads_and_changes_nothing() {
     assert!(absent["holder"].is_null());
     assert!(!place.path("lock").exists(), "looking must not make a lock");
 
-    let leader =
-        run(&place).with(["--identity", "node-7"]).script("touch ready; sleep 600").start();
+    let leader = run(&place)
+        .with(["--retry-period", "100ms", "--identity", "node-7"])
+        .script("touch ready; sleep 600")
+        .start();
     wait_until("the command", || place.path("ready").exists());
     let held = status(&place);
     assert_eq!((&held["state"], &held["holder"]), (&"held".into(), &"node-7".into()));
     assert_eq!(held["leaseDurationMillis"], 15_000);
     assert!(held["fencingToken"].as_u64().is_some_and(|token| token > 0));
     assert!(held["acquireTime"].as_str().is_some_and(|time| time.ends_with('Z')));
+    // Before the first renewal they may be the same to the millisecond.
+    let time = |key: &str| status(&place)[key].as_str().unwrap_or_default().to_owned();
+    wait_until("a renewal to show", || time("renewTime") > time("acquireTime"));
     let text = elect(&place, &["status", "lock"]).stdout;
     assert!(text.contains("node-7") && text.contains("ago"), "{text}");
     drop(leader);

@@ -2,11 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use crate::support::{FAST, Place, elect, is_alive, now, pid_of, run, signal, status, wait_until};
+use crate::support::{
+    FAST, Place, elect, elect_path, is_alive, now, pid_of, run, signal, status, wait_until,
+};
 
 /// Tells its process id, and goes on for ever.
 const FOR_EVER: &str = "echo $$ > pid; while :; do sleep 0.05; done";
@@ -259,10 +262,19 @@ fn trying_only_is_over_soon_beside_a_leader_that_lives() {
 }
 
 #[test]
+fn a_parent_that_ignores_its_children_does_no_harm() {
+    let place = Place::new();
+    let words = ["--ignore-signal=CHLD", elect_path(), "run", "--lock", "lock", "--"];
+    let mut ignoring = std::process::Command::new("env");
+    ignoring.args(words).args(["sh", "-c", "exit 5"]).current_dir(&place).stderr(Stdio::null());
+    assert_eq!(ignoring.status().unwrap().code(), Some(5));
+}
+
+#[test]
 fn hidden_from_hangups_it_stays_so() {
     let place = Place::new();
     let mut leader = std::process::Command::new("nohup");
-    leader.args([crate::support::elect_path(), "run", "--lock", "lock", "--", "sh", "-c"]);
+    leader.args([elect_path(), "run", "--lock", "lock", "--", "sh", "-c"]);
     leader.arg("echo $$ > pid; until [ -e go ]; do sleep 0.01; done; exit 3");
     leader.current_dir(&place).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut leader = leader.spawn().unwrap();
@@ -287,7 +299,7 @@ fn bad_input_is_refused_with_what_is_wrong_and_what_to_do() {
         (vec!["--lease-duration", "2h"], vec!["lease duration", "3600s"]),
         (vec!["--renew-deadline", "15s"], vec!["lease duration 15s", "renew deadline 15s"]),
         (vec!["--retry-period", "9s"], vec!["renew deadline 10s", "retry period 9s", "1.2"]),
-        (vec!["--renew-deadline", "14.9s"], vec!["--renew-deadline"]),
+        (vec!["--renew-deadline", "14.9s"], vec!["renew deadline 14.9s", "lengthen the lease"]),
         (vec!["--loss-grace", "4s"], vec!["--loss-grace 4s", "--lease-duration"]),
         (vec!["--identity", ""], vec!["identity is empty"]),
         (vec!["--identity", &long], vec!["identity", "256", "255"]),
@@ -309,10 +321,13 @@ fn bad_input_is_refused_with_what_is_wrong_and_what_to_do() {
 fn a_lock_path_that_cannot_be_used_is_refused_by_name() {
     let place = Place::new();
     fs::write(place.path("file"), "").unwrap();
+    fs::create_dir(place.path("open")).unwrap();
+    fs::set_permissions(place.path("open"), fs::Permissions::from_mode(0o777)).unwrap();
     for (lock, part) in [
         ("file", "file"),
-        ("missing/parent", "missing/parent"),
-        ("file/below", "file/below"),
+        ("missing/parent", "missing: the lock's parent directory does not exist"),
+        ("open/lock", "open"),
+        ("file/below", "file"),
         ("etcd://host/key", "not built in"),
         ("", "lock"),
     ] {

@@ -1,7 +1,9 @@
-//! What the tests of the command share: processes, files that they write, and waits with a deadline.
+//! What the tests of the command share: processes, files that they write, and waits with a
+//! deadline.
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -170,6 +172,8 @@ impl<'a> Setup<'a> {
             .arg("--")
             .args(&self.script)
             .current_dir(self.place)
+            // In the background of a terminal that the tests may run on.
+            .process_group(0)
             .stdin(self.stdin)
             .stdout(Stdio::piped())
             .stderr(self.stderr)

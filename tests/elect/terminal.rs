@@ -1,5 +1,5 @@
-//! `elect` at a terminal: keys, job control, and who may read. The tests type into a shell that runs
-//! on a pseudoterminal.
+//! `elect` at a terminal: keys, job control, and who may read. The tests type into a shell that
+//! runs on a pseudoterminal.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -80,6 +80,7 @@ impl Terminal {
 
     /// The exit code of the last command of the shell.
     fn expect_code(&mut self, code: i32) {
+        self.wait_for("ready> ");
         // What is typed is shown too; this is not what is waited for.
         self.enter("echo code=$?.");
         self.wait_for(&format!("code={code}."));
@@ -107,6 +108,23 @@ fn ctrl_c_ends_command_and_elect() {
     terminal.wait_for("I am back");
     terminal.press(CTRL_C);
     terminal.expect_code(130);
+}
+
+#[test]
+fn ctrl_c_ends_a_loop_of_the_shell_too() {
+    let mut terminal = Terminal::with_shell();
+    let run = "$ELECT run -q --lock lock -- sh -c 'echo round \"$1\" is here; sleep 600' sh";
+    terminal.enter(&format!("for round in 1 2 3; do {run} $round; done"));
+    terminal.wait_for("round 1 is here");
+    terminal.press(CTRL_C);
+    terminal.expect_code(130);
+}
+
+#[test]
+fn a_guard_that_is_killed_leaves_the_terminal_to_the_shell() {
+    let mut terminal = Terminal::with_shell();
+    terminal.enter("$ELECT run -q --lock lock -- sh -c 'kill -9 $PPID; sleep 600'");
+    terminal.expect_code(137);
 }
 
 #[test]
@@ -175,6 +193,7 @@ fn a_job_that_stays_stopped_loses_and_its_command_does_not_outlive_that() {
     terminal.wait_for("Stopped");
     wait_until("the end of the command", || !support::is_alive(command));
     terminal.enter("fg");
+    terminal.wait_for("$ELECT run");
     terminal.expect_code(76);
 }
 

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use leaderelection::{
@@ -22,6 +23,9 @@ use crate::timing::Timing;
 use crate::verdict::Codes;
 use crate::work::{Exit, FORCE_MARGIN, Work};
 use crate::{command, exit, signals, verdict};
+
+/// However short the retry period is.
+const SHORTEST_TICK: Duration = Duration::from_millis(1);
 
 /// Why there is no candidate: the exit code, and the reason for people.
 #[derive(Debug)]
@@ -59,7 +63,16 @@ pub fn campaign(
         }
     };
     output.flush();
+    if code == exit::by_signal(SIGINT) && is_in_foreground() {
+        // At a terminal this was Ctrl-C. A shell stops its loop or script only if what it ran dies
+        // of that, and reads the same code. If it can't be raised, the code is returned.
+        let _ = signal_hook::low_level::emulate_default_handler(SIGINT);
+    }
     code
+}
+
+fn is_in_foreground() -> bool {
+    Terminal::of(getpgrp()).is_some_and(|terminal| terminal.is_with_lender())
 }
 
 /// How COMMAND ended in a term.
@@ -119,7 +132,7 @@ impl Candidate {
             kill_after: args.kill_after,
             loss_grace: timing.loss_grace,
             force_margin: (timing.stop_grace - timing.loss_grace) / 3,
-            tick: timing.retry_period / 4,
+            tick: (timing.retry_period / 4).max(SHORTEST_TICK),
             continued: stopping.continued.clone(),
         });
         let has_terminal = Terminal::of(getpgrp()).is_some();

@@ -15,6 +15,7 @@ use rustix::process::{Signal, getpgrp};
 
 use crate::control::{self, Order, Received, Report};
 use crate::guard::GuardArgs;
+use crate::terminal::Terminal;
 use crate::{descendants, exit};
 
 /// Between two rounds of kills, for what was started between them.
@@ -104,8 +105,8 @@ impl Guarded {
         }
     }
 
-    /// Does the guard's work in its place: kills it, which kills COMMAND, and whatever is left. What
-    /// a guard leaves falls to this process, which is a subreaper too.
+    /// Does the guard's work in its place: kills it, which kills COMMAND, and whatever is left.
+    /// What a guard leaves falls to this process, which is a subreaper too.
     pub fn end_by_force(&mut self) {
         // SIGKILL reaches a frozen guard too.
         let _ = self.guard.kill();
@@ -113,9 +114,13 @@ impl Guarded {
         loop {
             descendants::signal_all(Signal::KILL, None);
             if !descendants::reap() {
-                return;
+                break;
             }
             let _ = after(KILL_AGAIN).recv();
+        }
+        // The guard would have done this.
+        if let Some(terminal) = Terminal::of(getpgrp()) {
+            terminal.take_back_if_abandoned();
         }
     }
 }

@@ -12,7 +12,12 @@ use crate::guard::GuardArgs;
 use crate::start::StartArgs;
 use crate::{duration, exit};
 
-const EXIT_CODES: &str = "\
+const ABOUT_COMMAND: &str = "\
+COMMAND finds ELECT_LOCK, ELECT_IDENTITY and ELECT_FENCING_TOKEN in its environment. It is ended,
+with all that it started, before anybody else may lead, even if elect itself is killed or frozen.
+The token is higher in every later term: a resource that refuses an older one than it has seen is
+safe even from a COMMAND that was frozen together with elect.
+
 Exit codes:
   COMMAND's own code, or 128 + N where signal N ended it
   75   not acquired: somebody else led until --wait was over
@@ -22,8 +27,8 @@ Exit codes:
   127  COMMAND was not found";
 
 const ABOUT: &str = "\
-Of all processes that share a lock, one leads and runs a command; if it ends, fails, hangs or dies, \
-another takes over";
+Of all processes that share a lock, one leads and runs a command; if it ends, fails, hangs or \
+dies, another takes over";
 
 /// The whole command line.
 #[derive(Parser, Debug)]
@@ -39,10 +44,10 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Lead, and run COMMAND while leading
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = ABOUT_COMMAND)]
     Run(RunArgs),
     /// Run COMMAND until one success is recorded, by whomever; then never again
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = ABOUT_COMMAND)]
     Once(OnceArgs),
     /// Show who leads, since when, and with which fencing token
     Status(StatusArgs),
@@ -121,7 +126,8 @@ pub struct OnceArgs {
     #[command(flatten)]
     pub candidate: CandidateArgs,
     /// Own tries before this candidate gives up with COMMAND's code
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub attempts: u32,
 }
 

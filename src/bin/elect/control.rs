@@ -78,7 +78,7 @@ impl Message for Report {
     }
 
     fn decode(kind: u8, number: u64) -> Option<Self> {
-        (kind == b'P').then(|| Report::Paused(number as i32))
+        (kind == b'P').then_some(Report::Paused(number as i32))
     }
 }
 

@@ -1,10 +1,10 @@
 //! `elect guard`: stands between `elect` and COMMAND, and sees to it that COMMAND ends in time.
 //!
-//! A process of its own, because `elect` may be frozen or killed. It learns each new deadline from a
-//! socket, which is its standard input, and ends everything below it at the last one or when the
+//! A process of its own, because `elect` may be frozen or killed. It learns each new deadline from
+//! a socket, which is its standard input, and ends everything below it at the last one or when the
 //! socket closes. As a child subreaper it is the parent of all that COMMAND leaves behind, so it
-//! knows when nothing is left. It has one thread: the parent-death signal of COMMAND would come when
-//! the thread that started it ends.
+//! knows when nothing is left. It has one thread: the parent-death signal of COMMAND would come
+//! when the thread that started it ends.
 //!
 //! It must not know why a term ends, and it prints nothing once COMMAND runs: a write could block.
 
@@ -105,7 +105,8 @@ impl Guard {
     /// Starts COMMAND; `None` where `elect` or the term was gone before that.
     fn start(args: &GuardArgs) -> io::Result<Option<Self>> {
         signals::hold_back_terminal_stops()?;
-        // `elect` gets them too and decides. A handler, unlike ignoring, does not pass on to COMMAND.
+        // `elect` gets them too and decides. A handler, unlike ignoring, does not pass on to
+        // COMMAND.
         for signal in signals::heeded() {
             signal_hook::flag::register(signal, Arc::<AtomicBool>::default())?;
         }
@@ -279,7 +280,8 @@ impl Guard {
     }
 }
 
-/// The socket to `elect`: standard input, the one place where a process can be handed a file safely.
+/// The socket to `elect`: standard input, the one place where a process can be handed a file
+/// safely.
 fn control_socket() -> BorrowedFd<'static> {
     rustix::stdio::stdin()
 }

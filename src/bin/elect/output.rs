@@ -1,6 +1,7 @@
 //! What `elect` says: lines on standard error, which may block and must never hold anything up.
 //!
-//! A thread writes them; whoever says something only queues it. This file must not know what is said.
+//! A thread writes them; whoever says something only queues it. This file must not know what is
+//! said.
 
 use std::io::{self, Write};
 use std::time::Duration;

@@ -3,9 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use leaderelection::{
-    LeaderElectionRecord, LockError, Observation, Observer, RecordKind, Timestamp,
-};
+use leaderelection::{FileLock, Lock, LockError, Observed, RecordKind, Timestamp};
 use serde::Serialize;
 
 use crate::candidate::open_lock;
@@ -15,18 +13,19 @@ use crate::{exit, verdict};
 /// Between two looks of `--watch`.
 const WATCH_PERIOD: Duration = Duration::from_secs(1);
 
+/// How long a look may take.
+const BUDGET: Duration = Duration::from_secs(10);
+
 /// Returns the exit code.
 pub fn run(args: &StatusArgs) -> u8 {
-    let lock = match open_lock(&args.lock) {
+    let mut lock = match open_lock(&args.lock) {
         Ok(lock) => lock,
         Err(refusal) => return fail(&refusal.reason),
     };
-    let mut observer = Observer::new(lock);
     let mut shown = None;
     loop {
-        match observer.look() {
-            Ok(observation) => {
-                let status = Status::of(&args.lock.to_string_lossy(), &observation);
+        match Status::of(&args.lock.to_string_lossy(), &mut lock) {
+            Ok(status) => {
                 if shown.as_ref() != Some(&status.change()) {
                     // Whoever has closed the pipe wants no more.
                     if show(args, &status).is_err() {
@@ -84,9 +83,21 @@ struct Status {
 }
 
 impl Status {
-    fn of(lock: &str, observation: &Observation) -> Self {
-        let nothing = Self {
-            lock: lock.to_owned(),
+    fn of(path: &str, lock: &mut FileLock) -> Result<Self, LockError> {
+        let absent = Self::absent(path);
+        match lock.get(BUDGET) {
+            Ok(None) => Ok(absent),
+            Ok(Some(observed)) => Ok(absent.with(&observed, lock.renewed_at(observed.revision))),
+            Err(LockError::Corrupt { failure, .. }) => {
+                Ok(Self { state: "corrupt", problem: Some(failure.to_string()), ..absent })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn absent(path: &str) -> Self {
+        Self {
+            lock: path.to_owned(),
             state: "absent",
             holder: None,
             fencing_token: None,
@@ -95,17 +106,11 @@ impl Status {
             acquire_time: None,
             renew_time: None,
             problem: None,
-        };
-        match observation {
-            Observation::Found(observed) => nothing.with(&observed.record),
-            Observation::Corrupt { failure, .. } => {
-                Self { state: "corrupt", problem: Some(failure.to_string()), ..nothing }
-            }
-            _ => nothing,
         }
     }
 
-    fn with(self, record: &LeaderElectionRecord) -> Self {
+    fn with(self, observed: &Observed, renewed_at: Option<Timestamp>) -> Self {
+        let record = &observed.record;
         let (state, has_holder) = match record.kind {
             RecordKind::Held => ("held", true),
             RecordKind::Released => ("released", false),
@@ -118,7 +123,7 @@ impl Status {
             leader_transitions: Some(record.leader_transitions),
             lease_duration_millis: Some(record.lease_duration.as_millis() as u64),
             acquire_time: Some(record.acquire_time),
-            renew_time: Some(record.renew_time),
+            renew_time: renewed_at.or(Some(record.renew_time)),
             ..self
         }
     }
@@ -176,13 +181,13 @@ mod tests {
             lease_duration_millis: Some(15_000),
             acquire_time: Some(Timestamp::from_millis(1_795_508_161_250)),
             renew_time: Some(Timestamp::from_millis(1_795_508_165_000)),
-            ..Status::of("x.lock", &Observation::Absent)
+            ..Status::absent("x.lock")
         }
     }
 
     #[test]
     fn json_has_exactly_the_promised_keys() {
-        let json = serde_json::to_string(&Status::of("x.lock", &Observation::Absent)).unwrap();
+        let json = serde_json::to_string(&Status::absent("x.lock")).unwrap();
         let expected = r#"{"lock":"x.lock","state":"absent","holder":null,"fencingToken":null,"#
             .to_owned()
             + r#""leaderTransitions":null,"leaseDurationMillis":null,"acquireTime":null,"#

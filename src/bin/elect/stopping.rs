@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use crossbeam_channel::{Receiver, bounded};
-use signal_hook::consts::SIGCONT;
+use signal_hook::consts::{SIGCHLD, SIGCONT};
 use signal_hook::iterator::Signals;
 
 use crate::signals;
@@ -24,7 +24,8 @@ impl Stopping {
     /// Listens from now on.
     pub fn listen() -> io::Result<Self> {
         let mut heeded = signals::heeded();
-        heeded.push(SIGCONT);
+        // Whoever started this process may ignore SIGCHLD, and then nobody could wait for a child.
+        heeded.extend([SIGCHLD, SIGCONT]);
         let mut arrivals = Signals::new(heeded)?;
         let (stop_sender, stop) = bounded(0);
         let (continued_sender, continued) = bounded(1);
@@ -33,11 +34,16 @@ impl Stopping {
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             let mut stop_sender: Option<crossbeam_channel::Sender<()>> = Some(stop_sender);
             for signal in arrivals.forever() {
-                if signal == SIGCONT {
-                    let _ = continued_sender.try_send(());
-                } else if stop_sender.is_some() {
-                    noted.store(signal, Ordering::SeqCst);
-                    stop_sender = None;
+                match signal {
+                    SIGCHLD => {}
+                    SIGCONT => {
+                        let _ = continued_sender.try_send(());
+                    }
+                    _ if stop_sender.is_some() => {
+                        noted.store(signal, Ordering::SeqCst);
+                        stop_sender = None;
+                    }
+                    _ => {}
                 }
             }
         })?;

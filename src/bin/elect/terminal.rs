@@ -1,12 +1,12 @@
 //! The controlling terminal, which the foreground process group owns.
 //!
 //! `elect` lends it to COMMAND's group and has it back when COMMAND has ended or was stopped, as a
-//! shell does for its jobs. Whoever else holds the foreground keeps it. The callers hold SIGTTOU back
-//! ([`crate::signals`]), without which a process in the background could not do this.
+//! shell does for its jobs. Whoever else holds the foreground keeps it. The callers hold SIGTTOU
+//! back ([`crate::signals`]), without which a process in the background could not do this.
 
 use std::fs::File;
 
-use rustix::process::Pid;
+use rustix::process::{Pid, test_kill_process_group};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
 
 /// The controlling terminal, seen from the process group that lends it.
@@ -43,6 +43,15 @@ impl Terminal {
         if tcgetpgrp(&self.tty) == Ok(group) {
             // The lender may be dead; then its shell takes the terminal.
             let _ = tcsetpgrp(&self.tty, self.lender);
+        }
+    }
+
+    /// Puts the lender's group in the foreground, if nobody is left of the group that is.
+    pub fn take_back_if_abandoned(&self) {
+        if let Ok(group) = tcgetpgrp(&self.tty)
+            && test_kill_process_group(group) == Err(rustix::io::Errno::SRCH)
+        {
+            self.take_back_from(group);
         }
     }
 

@@ -14,6 +14,9 @@ const STOP_GRACE_SHARE: f64 = 0.9;
 /// The part of that in which COMMAND may end by itself; the rest is for the kill.
 const LOSS_GRACE_SHARE: f64 = 0.75;
 
+/// The lease is renewed for as long as that, so there must be an end to it.
+const MOST_KILL_AFTER: Duration = Duration::from_secs(24 * 3600);
+
 /// Every duration, set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timing {
@@ -32,6 +35,9 @@ pub struct Timing {
 impl Timing {
     /// Fills in what is unset. What the library refuses is left for it to refuse.
     pub fn of(args: &CandidateArgs) -> Result<Self, String> {
+        if args.kill_after > MOST_KILL_AFTER {
+            return Err(format!("--kill-after {:?} is more than a day", args.kill_after));
+        }
         let lease_duration = args.lease_duration;
         let renew_deadline = args.renew_deadline.unwrap_or(lease_duration * 2 / 3);
         let retry_period = args.retry_period.unwrap_or(lease_duration * 2 / 15);
@@ -95,6 +101,12 @@ mod tests {
             assert!(refusal.contains(part), "{part}: {refusal}");
         }
         assert_eq!(timing(&["--loss-grace", "0"]).unwrap().loss_grace, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_kill_that_comes_too_late_is_refused_by_its_name() {
+        assert!(timing(&["--kill-after", "25h"]).unwrap_err().contains("--kill-after"));
+        assert!(timing(&["--kill-after", "24h"]).is_ok());
     }
 
     #[test]

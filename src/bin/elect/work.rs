@@ -52,8 +52,8 @@ pub struct Exit {
 }
 
 impl Work {
-    /// Runs COMMAND; returns how it ended, when nothing of it is left. `None` where the term was over
-    /// before that.
+    /// Runs COMMAND; returns how it ended, when nothing of it is left. `None` where the term was
+    /// over before that.
     pub fn run(&self, term: &Term) -> io::Result<Option<Exit>> {
         let Some(deadline) = term.deadline_nanos() else { return Ok(None) };
         let plan = Plan {
@@ -168,10 +168,10 @@ impl Watch<'_> {
     }
 }
 
-/// COMMAND was stopped from the terminal, and this process is what the shell knows: it stops too, so
-/// that the shell's prompt comes back. The lease is not renewed meanwhile, and COMMAND is ended if
-/// that takes too long. A group that no shell looks after is not stopped by this; then COMMAND goes
-/// on, after the time for which the channel waits.
+/// COMMAND was stopped from the terminal, and this process is what the shell knows: it stops too,
+/// so that the shell's prompt comes back. The lease is not renewed meanwhile, and COMMAND is ended
+/// if that takes too long. A group that no shell looks after is not stopped by this; then COMMAND
+/// goes on, after the time for which the channel waits.
 fn pause() -> Receiver<std::time::Instant> {
     let _ = kill_current_process_group(Signal::TSTP);
     after(NOT_STOPPED)
