@@ -1,0 +1,155 @@
+//! `elect doctor`: whether a lock can be trusted to a directory, and how fast it is there.
+//!
+//! Worker processes ([`worker`]) make all calls into the directory, and play one [`script`] together
+//! with those of other hosts. The [`verdict`] is computed from what they found.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use leaderelection::FileSystem;
+use rand::TryRng;
+
+use crew::{Crew, Trouble};
+use progress::Progress;
+use script::Script;
+use task::Task;
+use verdict::{Case, Decision, Verdict, judge};
+
+use crate::stopping::Stopping;
+use crate::{duration, exit};
+
+mod advice;
+mod crew;
+mod describe;
+mod findings;
+mod meet;
+mod place;
+mod progress;
+mod race;
+mod report;
+mod script;
+mod sight;
+mod task;
+mod timing;
+mod verdict;
+mod watch;
+mod worker;
+
+pub use worker::run as run_worker;
+
+/// What others are told when this host was interrupted or failed is what they find out themselves:
+/// the session is gone.
+const REMOVAL: Duration = Duration::from_secs(15);
+
+/// `elect doctor`.
+#[derive(clap::Args, Debug)]
+pub struct DoctorArgs {
+    /// A directory on the file system; `elect` makes a folder in it, and removes that again
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// As one line of JSON
+    #[arg(long)]
+    json: bool,
+    /// Try it together with N other hosts: start the same command there, on the same directory
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    peers: usize,
+    /// How long to wait for them
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::positive)]
+    peer_wait: Duration,
+}
+
+/// Returns the exit code: 0 where a lock may stand, 1 where it should not.
+pub fn run(args: &DoctorArgs) -> u8 {
+    let code = match examine(args) {
+        Ok((case, verdict)) => {
+            let shown = match args.json {
+                true => report::json_line(&args.directory, &case, &verdict),
+                false => report::text(&args.directory, &case, &verdict),
+            };
+            match (shown, verdict.decision) {
+                (Err(error), _) => fail(&format!("cannot write the report: {error}")),
+                (Ok(()), Decision::Refuse) => exit::REFUSED,
+                (Ok(()), _) => 0,
+            }
+        }
+        Err(Trouble::Interrupted(signal)) => exit::by_signal(signal),
+        Err(Trouble::Failed(reason)) => fail(&reason),
+        Err(Trouble::Hung(what, limit)) => fail(&format!("{what} did not return within {limit:?}")),
+    };
+    code
+}
+
+fn fail(reason: &str) -> u8 {
+    eprintln!("elect: {reason}");
+    exit::OWN_FAILURE
+}
+
+fn examine(args: &DoctorArgs) -> Result<(Case, Verdict), Trouble> {
+    let failed = |error: std::io::Error| Trouble::Failed(error.to_string());
+    let stopping = Stopping::listen().map_err(failed)?;
+    let directory = absolute(&args.directory)?;
+    let host = host_name()?;
+    let progress = Progress::new(script::STEPS);
+    let mut crew = Crew::start(stopping).map_err(failed)?;
+    let mut session = None;
+    let examined = play(args, &mut crew, &progress, &directory, &host, &mut session);
+    drop(crew);
+    let removed = clean_up(&directory, &host, session);
+    let verdict = examined?;
+    removed?;
+    Ok(verdict)
+}
+
+/// Plays the script and judges what was found, also where something hung.
+fn play(
+    args: &DoctorArgs,
+    crew: &mut Crew,
+    progress: &Progress,
+    directory: &Path,
+    host: &str,
+    session: &mut Option<PathBuf>,
+) -> Result<(Case, Verdict), Trouble> {
+    let at = directory.to_owned();
+    let mut script = Script::begin(crew, progress, at, host, args.peers, args.peer_wait)?;
+    *session = Some(script.session.clone());
+    // The session lies there, so the directory can be opened by now.
+    let file_system = FileSystem::of(directory).ok().flatten();
+    let mut case =
+        Case { file_system, findings: Default::default(), hosts: script.hosts(), hung: None };
+    match script.play() {
+        Ok(findings) => case.findings = findings,
+        Err(Trouble::Hung(task, limit)) => {
+            case.hung = Some(format!("{task} did not return within {limit:?}"));
+            let verdict = judge(&case);
+            return Ok((case, verdict));
+        }
+        Err(trouble) => return Err(trouble),
+    }
+    let told = script.end(judge(&case).refusal())?;
+    case.findings.refusals_elsewhere = told;
+    if !script.is_first() {
+        // Who is first removes it, when the others have gone.
+        *session = None;
+    }
+    let verdict = judge(&case);
+    Ok((case, verdict))
+}
+
+/// By a new worker: those of before may hang.
+fn clean_up(directory: &Path, host: &str, session: Option<PathBuf>) -> Result<(), Trouble> {
+    let mut undertaker = Crew::undertaker().map_err(|error| Trouble::Failed(error.to_string()))?;
+    let remove = Task::Remove { directory: directory.to_owned(), host: host.to_owned(), session };
+    undertaker.one(0, remove, REMOVAL).map(drop)
+}
+
+fn absolute(directory: &Path) -> Result<PathBuf, Trouble> {
+    std::path::absolute(directory)
+        .map_err(|error| Trouble::Failed(format!("cannot use {}: {error}", directory.display())))
+}
+
+/// A name that no other run of any host has.
+fn host_name() -> Result<String, Trouble> {
+    let random = rand::rngs::SysRng.try_next_u64();
+    let random = random.map_err(|error| Trouble::Failed(format!("no random source: {error}")))?;
+    Ok(format!("{random:016x}"))
+}
