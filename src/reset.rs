@@ -27,7 +27,8 @@ pub enum Reset {
     NothingToDo,
     /// The completion is forgotten.
     CompletionForgotten,
-    /// A record that could not be read is superseded.
+    /// A record that could not be read is superseded. A lock may let candidates wait for a default
+    /// lease, in case a leader stood behind it.
     CorruptionSuperseded,
 }
 
@@ -97,6 +98,8 @@ fn unknown_record(revision: Revision) -> LeaderElectionRecord {
     let mut record = LeaderElectionRecord::new("reset", new_incarnation(), LEASE_AFTER_CORRUPTION)
         .with_kind(RecordKind::Released);
     record.fencing_token = Some(revision.0);
+    record.acquire_time = Timestamp::now();
+    record.renew_time = record.acquire_time;
     record
 }
 

@@ -1,10 +1,14 @@
-//! For tests of locks and electors, ours and yours: a simulated clock, the contract suite that
-//! every
-//! [`Lock`](crate::Lock) has to pass, and the pure state machine for simulators and model checkers.
+//! For tests of locks and electors, ours and yours: a simulated clock, the [contract] suite that
+//! every [`Lock`](crate::Lock) has to pass, a lock that injects faults, and the pure state machine
+//! for simulators and model checkers.
+
+pub mod contract;
+mod faults;
 
 pub use crate::clock::{Clock, Instant};
 pub use crate::config::Settings;
 pub use crate::election::{Action, Election, End, Event, Jitter, ReadReply, WriteReply};
+pub use faults::{FaultLock, Injection};
 
 /// The steps of the file protocol, pure, and the seam to the system calls that they ask for.
 pub mod file {

@@ -66,8 +66,10 @@ pub struct FileLock {
     memory: Memory,
     /// Removals to make when there is time.
     due: Option<Due>,
-    /// No call has succeeded yet, so that a refusal is for good.
+    /// No look has succeeded yet, so that a refusal is for good.
     first_contact: bool,
+    /// The same for writing: what can be read may be read-only.
+    never_written: bool,
 }
 
 /// The term that this lock has acquired.
@@ -122,6 +124,7 @@ impl FileLock {
             memory: Memory::new(store::boot_id()),
             due: None,
             first_contact: true,
+            never_written: true,
         }
     }
 
@@ -201,9 +204,9 @@ impl FileLock {
         let started = self.clock.now();
         let step = Claim::new(after, text.clone(), budget)
             .durable(self.durable)
-            .first_contact(self.first_contact);
+            .first_contact(self.never_written);
         let claimed = self.run(step).map_err(|fault| self.error(fault))?;
-        self.first_contact = false;
+        self.never_written = false;
         self.won(claimed.directory, generation, text, entry, started, budget);
         Ok(Revision(generation))
     }
@@ -323,16 +326,17 @@ impl FileLock {
         Ok(Revision(finished))
     }
 
-    /// Checks that `expected` is what the last look showed; looks if there was none.
+    /// Checks that `expected` is what the last look showed: it stands for the exact version, nonce
+    /// included, that the caller has waited on. Only who has not looked gets a look made.
     fn expect(&mut self, expected: Option<Revision>) -> Result<(), LockError> {
-        let known = |lock: &Self| lock.head.as_ref().map(|head| Revision(head.generation));
-        if known(self) != expected {
+        if self.head.is_none() && expected.is_some() {
             self.look()?;
         }
-        if known(self) == expected {
+        let known = self.head.as_ref().map(|head| Revision(head.generation));
+        if known == expected {
             return Ok(());
         }
-        let hint = format!("expected revision {expected:?}, found {:?}", known(self));
+        let hint = format!("expected revision {expected:?}, found {known:?}");
         Err(LockError::Conflict(Failure::new("write", self.path.display()).hint(hint)))
     }
 

@@ -88,6 +88,21 @@ fn attempts_end_with_the_last_code() {
 }
 
 #[test]
+fn a_corrupt_record_is_shown_and_can_be_superseded() {
+    let place = Place::new();
+    assert_eq!(run(&place).script("true").finish().code, Some(0));
+    std::os::unix::fs::symlink("garbage", place.path("lock/g.00000000000000000009")).unwrap();
+    let corrupt = status(&place);
+    assert_eq!((&corrupt["state"], &corrupt["holder"]), (&"corrupt".into(), &().into()));
+    let text = elect(&place, &["status", "lock"]).stdout;
+    assert!(text.contains("garbage") && text.contains("elect reset"), "{text}");
+    let reset = elect(&place, &["reset", "lock"]);
+    assert_eq!(reset.code, Some(0), "{}", reset.stderr);
+    assert!(reset.stdout.contains("15s"), "{}", reset.stdout);
+    assert_ne!(status(&place)["state"], "corrupt");
+}
+
+#[test]
 fn reset_refuses_while_somebody_leads() {
     let place = Place::new();
     let leader =

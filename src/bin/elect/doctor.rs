@@ -10,6 +10,7 @@ use leaderelection::FileSystem;
 use rand::TryRng;
 
 use crew::{Crew, Trouble};
+use findings::Findings;
 use progress::Progress;
 use script::Script;
 use task::Task;
@@ -37,8 +38,11 @@ mod worker;
 
 pub use worker::run as run_worker;
 
-/// What others are told when this host was interrupted or failed is what they find out themselves:
-/// the session is gone.
+/// How long it may take to find out which file system it is.
+const GLANCE: Duration = Duration::from_secs(15);
+
+/// How long removing the session may take. Other hosts whose session is gone find that out
+/// themselves.
 const REMOVAL: Duration = Duration::from_secs(15);
 
 /// `elect doctor`.
@@ -60,7 +64,7 @@ pub struct DoctorArgs {
 
 /// Returns the exit code: 0 where a lock may stand, 1 where it should not.
 pub fn run(args: &DoctorArgs) -> u8 {
-    let code = match examine(args) {
+    match examine(args) {
         Ok((case, verdict)) => {
             let shown = match args.json {
                 true => report::json_line(&args.directory, &case, &verdict),
@@ -75,8 +79,7 @@ pub fn run(args: &DoctorArgs) -> u8 {
         Err(Trouble::Interrupted(signal)) => exit::by_signal(signal),
         Err(Trouble::Failed(reason)) => fail(&reason),
         Err(Trouble::Hung(what, limit)) => fail(&format!("{what} did not return within {limit:?}")),
-    };
-    code
+    }
 }
 
 fn fail(reason: &str) -> u8 {
@@ -88,51 +91,67 @@ fn examine(args: &DoctorArgs) -> Result<(Case, Verdict), Trouble> {
     let failed = |error: std::io::Error| Trouble::Failed(error.to_string());
     let stopping = Stopping::listen().map_err(failed)?;
     let directory = absolute(&args.directory)?;
+    let file_system = file_system(&directory)?;
     let host = host_name()?;
     let progress = Progress::new(script::STEPS);
     let mut crew = Crew::start(stopping).map_err(failed)?;
     let mut session = None;
-    let examined = play(args, &mut crew, &progress, &directory, &host, &mut session);
+    // Where no lock may stand anyway nobody needs to be waited for; and there names may come late.
+    let distrusted = file_system.as_ref().is_some_and(|found| found.kind.distrust().is_some());
+    let peers = if distrusted { 0 } else { args.peers };
+    let mut case = Case { file_system, findings: Findings::default(), hosts: 1, hung: None };
+    let at = directory.clone();
+    let examined = Script::begin(&mut crew, &progress, at, &host, peers, args.peer_wait)
+        .and_then(|mut script| play(&mut script, &mut case, &mut session));
     drop(crew);
     let removed = clean_up(&directory, &host, session);
-    let verdict = examined?;
-    removed?;
-    Ok(verdict)
+    examined?;
+    if case.hung.is_none() {
+        removed?;
+    }
+    let verdict = judge(&case);
+    Ok((case, verdict))
 }
 
-/// Plays the script and judges what was found, also where something hung.
+/// Plays the script; something that hangs is a finding.
 fn play(
-    args: &DoctorArgs,
-    crew: &mut Crew,
-    progress: &Progress,
-    directory: &Path,
-    host: &str,
+    script: &mut Script<'_>,
+    case: &mut Case,
     session: &mut Option<PathBuf>,
-) -> Result<(Case, Verdict), Trouble> {
-    let at = directory.to_owned();
-    let mut script = Script::begin(crew, progress, at, host, args.peers, args.peer_wait)?;
+) -> Result<(), Trouble> {
     *session = Some(script.session.clone());
-    // The session lies there, so the directory can be opened by now.
-    let file_system = FileSystem::of(directory).ok().flatten();
-    let mut case =
-        Case { file_system, findings: Default::default(), hosts: script.hosts(), hung: None };
+    case.hosts = script.hosts();
     match script.play() {
         Ok(findings) => case.findings = findings,
         Err(Trouble::Hung(task, limit)) => {
             case.hung = Some(format!("{task} did not return within {limit:?}"));
-            let verdict = judge(&case);
-            return Ok((case, verdict));
+            return Ok(());
         }
         Err(trouble) => return Err(trouble),
     }
-    let told = script.end(judge(&case).refusal())?;
-    case.findings.refusals_elsewhere = told;
+    case.findings.refusals_elsewhere = script.end(judge(case).refusal())?;
     if !script.is_first() {
         // Who is first removes it, when the others have gone.
         *session = None;
     }
-    let verdict = judge(&case);
-    Ok((case, verdict))
+    Ok(())
+}
+
+/// On a thread of its own: even a look may hang.
+fn file_system(directory: &Path) -> Result<Option<FileSystem>, Trouble> {
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let at = directory.to_owned();
+    std::thread::Builder::new()
+        .name("glance".into())
+        .spawn(move || drop(sender.try_send(FileSystem::of(&at))))
+        .map_err(|error| Trouble::Failed(format!("cannot start a thread: {error}")))?;
+    match receiver.recv_timeout(GLANCE) {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => {
+            Err(Trouble::Failed(format!("cannot open {}: {error}", directory.display())))
+        }
+        Err(_) => Err(Trouble::Hung(format!("opening {}", directory.display()), GLANCE)),
+    }
 }
 
 /// By a new worker: those of before may hang.

@@ -18,7 +18,10 @@ pub fn run(args: &ResetArgs) -> u8 {
     };
     match reset(&mut opened) {
         Ok(Reset::NothingToDo) => println!("{lock}: there is no completion to forget"),
-        Ok(Reset::CorruptionSuperseded) => println!("{lock}: the corrupt record is superseded"),
+        Ok(Reset::CorruptionSuperseded) => {
+            println!("{lock}: the corrupt record is superseded");
+            println!("candidates now wait for 15s, in case a leader stood behind it");
+        }
         Ok(_) => println!("{lock}: the completion is forgotten; the task may run again"),
         Err(error) => {
             eprintln!("elect: cannot reset: {}", verdict::chain(&error));

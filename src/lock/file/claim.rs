@@ -161,9 +161,14 @@ impl Claim {
         };
         let mut fault = Fault::new(kind, "create").at(self.generation());
         fault.errno = errno;
-        if errno.map(Errno::class) == Some(Class::Unsupported) {
-            fault.hint = Some("the file system has no symbolic links; use another one".into());
+        fault.hint = match (errno.map(Errno::class), kind) {
+            (Some(Class::Unsupported), _) => Some("the file system has no symbolic links"),
+            (Some(Class::Denied), FaultKind::Fatal) => {
+                Some("no permission, a read-only file system, or one without symbolic links")
+            }
+            _ => None,
         }
+        .map(str::to_owned);
         fault
     }
 

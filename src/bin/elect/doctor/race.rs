@@ -140,8 +140,7 @@ mod tests {
     fn two_who_race_here_share_the_names() {
         let scratch = tempfile::tempdir().unwrap();
         let place = Place::new(scratch.path());
-        let mut workers =
-            ["a", "b"].map(|member| Worker { member: member.into(), ..Worker::default() });
+        let mut workers = ["a", "b"].map(Worker::named);
         for race in Race::ALL {
             for worker in &mut workers {
                 prepare(worker, &place, race).unwrap();

@@ -14,8 +14,13 @@ pub const RENEWAL: &str = "renewal";
 /// A claim: list, create, read back, sync, read again, look at the one before, list.
 pub const CLAIM: &str = "claim";
 
+/// A hard link of a symbolic link.
+pub const LINK: &str = "link";
+/// The removal of a name.
+pub const REMOVE: &str = "remove";
+
 /// Single calls, then the lock's two sequences of them.
-const CALLS: [&str; 8] = ["symlink", "link", "readlink", "list", "sync", "remove", RENEWAL, CLAIM];
+const CALLS: [&str; 8] = ["symlink", LINK, "readlink", "list", "sync", REMOVE, RENEWAL, CLAIM];
 
 /// Times `calls` of each, or as many as there is time for; `span` is for each kind.
 pub fn time(worker: &mut Worker, place: &Place, calls: usize, span: Duration) -> Outcome {
@@ -48,7 +53,7 @@ pub fn time(worker: &mut Worker, place: &Place, calls: usize, span: Duration) ->
 fn perform(call: &str, i: usize, folder: &Place, directory: &Open) -> Result<(), Errno> {
     match call {
         "symlink" => directory.symlink(&text(i), &format!("s.{i}")),
-        "link" => directory.link("s.0", &format!("l.{i}")),
+        LINK => directory.link("s.0", &format!("l.{i}")),
         "readlink" => directory.text("s.0").map(drop),
         "list" => folder.list().map(drop),
         "sync" => {
@@ -56,7 +61,7 @@ fn perform(call: &str, i: usize, folder: &Place, directory: &Open) -> Result<(),
             directory.symlink("x", &format!("y.{i}"))?;
             directory.sync()
         }
-        "remove" => directory.remove(&format!("s.{}", i + 1)).or_else(|errno| match errno {
+        REMOVE => directory.remove(&format!("s.{}", i + 1)).or_else(|errno| match errno {
             // As many were created as there was time for.
             Errno::NOENT => Ok(()),
             other => Err(other),
@@ -77,7 +82,9 @@ fn renew(i: usize, folder: &Place) -> Result<(), Errno> {
     open.text(&name)?;
     match open.link("s.0", &name) {
         // What the lock does where a symbolic link can't be linked.
-        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK) => open.symlink(&text(i), &name)?,
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK | Errno::NOSPC) => {
+            open.symlink(&text(i), &name)?;
+        }
         other => other?,
     }
     open.text(&name).map(drop)
@@ -102,7 +109,7 @@ mod tests {
     #[test]
     fn every_call_is_timed() {
         let scratch = tempfile::tempdir().unwrap();
-        let mut worker = Worker { member: "a".into(), ..Worker::default() };
+        let mut worker = Worker::named("a");
         let place = Place::new(scratch.path());
         time(&mut worker, &place, 4, Duration::from_secs(30)).unwrap();
         let findings = &worker.findings;

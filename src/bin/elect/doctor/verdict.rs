@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::advice::{Settings, advise, slowest_sight};
 use super::findings::{Findings, Race, Raced, SecondLock};
+use super::timing::{LINK, REMOVE};
 
 /// All that a verdict rests on.
 #[derive(Clone, Debug)]
@@ -161,6 +162,7 @@ fn tried(case: &Case) -> Vec<Check> {
         checks.push(flock("flock, between hosts", &findings.flock_elsewhere));
     }
     checks.extend(link_count(findings));
+    checks.extend(failed_calls(findings));
     checks.extend(clock(findings));
     checks.push(hosts(case));
     checks
@@ -289,6 +291,22 @@ fn link_count(findings: &Findings) -> Option<Check> {
         2 => check("link count", Sign::Good, "2 for a file with two names"),
         _ => check("link count", Sign::Note, format!("{count} for a file with two names")),
     })
+}
+
+/// Calls that stopped working while they were timed.
+fn failed_calls(findings: &Findings) -> Option<Check> {
+    let failed = &findings.failed_calls;
+    let needed = failed.keys().any(|call| ![LINK, REMOVE].contains(&call.as_str()));
+    let text: Vec<String> = failed.iter().map(|(call, errno)| format!("{call}: {errno}")).collect();
+    let text = text.join(", ");
+    match (needed, failed.len()) {
+        (_, 0) => None,
+        (true, _) => Some(check("calls fail", Sign::Bad, text)),
+        (false, _) => {
+            let text = format!("{text} (the lock creates a symbolic link where it can't link one)");
+            Some(check("calls fail", Sign::Note, text))
+        }
+    }
 }
 
 fn clock(findings: &Findings) -> Option<Check> {

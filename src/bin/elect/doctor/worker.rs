@@ -56,6 +56,12 @@ pub fn run() -> u8 {
 }
 
 impl Worker {
+    /// One outside any session, for tests.
+    #[cfg(test)]
+    pub fn named(member: &str) -> Self {
+        Self { member: member.to_owned(), ..Self::default() }
+    }
+
     fn answer(&mut self, task: Task) -> Result<Answer, String> {
         let outcome = match task {
             Task::Meet { directory, host, peers, wait } => {

@@ -169,6 +169,15 @@ fn what_hangs_or_was_not_tried_is_not_known_and_so_not_trusted() {
 }
 
 #[test]
+fn calls_that_fail_in_the_end_count_where_they_are_needed() {
+    let mut case = well(NFS, 1);
+    case.findings.failed_calls.insert("link".into(), "ENOSPC".into());
+    assert_eq!(sign_of(&case, "calls fail"), Sign::Note);
+    case.findings.failed_calls.insert(RENEWAL.into(), "ENOSPC".into());
+    refused(&case, "renewal: ENOSPC");
+}
+
+#[test]
 fn a_refusal_of_another_host_counts_here() {
     let mut case = well(NFS, 2);
     assert_eq!(judge(&case).refusal(), "");
