@@ -110,6 +110,9 @@ pub struct CandidateArgs {
     /// Exit code when the leadership was lost, or a success could not be recorded
     #[arg(long, value_name = "CODE", default_value_t = exit::LOST)]
     pub lost_exit_code: u8,
+    /// Use a file system that is known not to be safe, and so accept two leaders at once
+    #[arg(long)]
+    pub i_know: bool,
     /// Say more; twice for everything
     #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
@@ -164,6 +167,9 @@ pub struct ResetArgs {
     /// The lock
     #[arg(value_name = "LOCK")]
     pub lock: PathBuf,
+    /// Use a file system that is known not to be safe
+    #[arg(long)]
+    pub i_know: bool,
 }
 
 /// The parsed command line, or the exit code after its mistakes or `--help` were printed.
