@@ -90,6 +90,22 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Measures how long something takes, on the clock that counts a suspend.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts one.
+    pub fn start() -> Self {
+        Self(boot_time())
+    }
+
+    /// The time since it was started.
+    pub fn elapsed(&self) -> Duration {
+        boot_time().since(self.0)
+    }
+}
+
 /// The clocks that an elector reads: the machine's own, or a simulated one in tests.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Source);

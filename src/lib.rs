@@ -82,11 +82,13 @@ mod term;
 pub mod testing;
 
 pub use callbacks::{ElectionEvent, LeaderCallbacks};
-pub use clock::Timestamp;
+pub use clock::{Stopwatch, Timestamp};
 pub use config::{Config, JITTER_FACTOR, OnSuccess};
 pub use elector::{ElectorHandle, LeaderElector, Leadership};
 pub use error::{ConfigError, Error, Failure, LockError, LossReason, Outcome};
-pub use lock::{FileLock, FileLockOptions, Intent, Lock, MemoryLock, Observed};
+pub use lock::{
+    FileLock, FileLockOptions, FileSystem, FileSystemKind, Intent, Lock, MemoryLock, Observed,
+};
 pub use observer::{Observation, Observer};
 pub use record::{
     Incarnation, LeaderElectionRecord, MAX_IDENTITY_BYTES, MAX_LEASE_DURATION, MAX_METADATA_BYTES,

@@ -14,7 +14,7 @@ use crate::record::{LeaderElectionRecord, Revision};
 pub(crate) mod file;
 mod memory;
 
-pub use file::{FileLock, FileLockOptions};
+pub use file::{FileLock, FileLockOptions, FileSystem, FileSystemKind};
 pub use memory::MemoryLock;
 
 /// A place that keeps one [`LeaderElectionRecord`] with an atomic compare-and-swap.

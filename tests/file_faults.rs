@@ -70,6 +70,26 @@ impl<S: Store> Store for Faulty<S> {
     }
 }
 
+/// Lets a symbolic link have so many names, and says `errno` to more.
+struct FewLinks<S> {
+    store: S,
+    names: usize,
+    most: usize,
+    errno: i32,
+}
+
+impl<S: Store> Store for FewLinks<S> {
+    fn perform(&mut self, op: &Op) -> Reply {
+        match op {
+            Op::Create(..) => self.names = 1,
+            Op::Link { .. } if self.names == self.most => return Reply::Failed(Errno(self.errno)),
+            Op::Link { .. } => self.names += 1,
+            _ => {}
+        }
+        self.store.perform(op)
+    }
+}
+
 struct Bench {
     clock: Clock,
     scratch: tempfile::TempDir,
@@ -288,6 +308,23 @@ fn a_fault_at_any_call_leaves_a_lock_that_works() {
         }
     }
     println!("{lives} lives with one fault each");
+}
+
+/// Seen on GlusterFS: the hundredth link fails with ENOSPC. A term must survive that.
+#[test]
+fn a_term_goes_on_where_links_are_few() {
+    for errno in [EMLINK, ENOSPC, EPERM] {
+        let bench = Bench::new();
+        let options = FileLock::options().clock(bench.clock.clone());
+        let store = FewLinks { store: options.store(&bench.path()), names: 0, most: 3, errno };
+        let mut lock = options.open_store(bench.path(), store);
+        let mut victim = Victim::default();
+        victim.write(&bench, &mut lock, Intent::Acquire);
+        for renewal in 0..10 {
+            victim.write(&bench, &mut lock, Intent::Renew);
+            assert_eq!(victim.revision, Some(Revision(renewal + 2)), "{errno}");
+        }
+    }
 }
 
 /// A head in the place of the record of a term that somebody holds.

@@ -25,6 +25,7 @@ pub(crate) mod claim;
 pub(crate) mod entry;
 pub(crate) mod finish;
 pub(crate) mod layout;
+mod mount;
 pub(crate) mod observe;
 mod options;
 pub(crate) mod renew;
@@ -33,11 +34,13 @@ pub(crate) mod store;
 pub(crate) mod sweep;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use claim::{Claim, Predecessor};
 use entry::{Entry, FORMAT, Text, encode};
 use finish::Finish;
 use layout::{MAX_GENERATION, name_of};
+pub use mount::{FileSystem, FileSystemKind};
 use observe::{Content, Head, Observe, Sight};
 pub use options::FileLockOptions;
 use renew::Renew;
@@ -93,8 +96,8 @@ impl FileLock {
     ///
     /// # Errors
     ///
-    /// `Fatal` if the path can't be a lock: its parent is missing or may be written by anybody, or
-    /// something else than a directory stands there.
+    /// `Fatal` if the path can't be a lock: its parent is missing or may be written by anybody,
+    /// something else than a directory stands there, or its file system is known not to be safe.
     pub fn new(path: impl Into<PathBuf>) -> Result<Self, LockError> {
         Self::options().open(path)
     }

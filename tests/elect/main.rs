@@ -1,5 +1,6 @@
 //! The command `elect`, tested as processes: what it says, what it returns, and what is left alive.
 
+mod doctor;
 mod guard;
 mod once;
 mod run;

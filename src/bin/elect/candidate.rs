@@ -115,7 +115,7 @@ impl Candidate {
             return Err(Refusal { code: unusable.code, reason: unusable.reason });
         }
         let timing = Timing::of(args).map_err(Refusal::own)?;
-        let lock = open_lock(&args.lock)?;
+        let lock = open_lock(&args.lock, args.i_know)?;
         let stopping = Stopping::listen().map_err(Refusal::own)?;
         // Bounded by one term at a time; emptied before each campaign.
         let (report, task) = bounded(1);
@@ -192,8 +192,8 @@ impl Candidate {
     }
 }
 
-/// The lock at `path`.
-pub fn open_lock(path: &Path) -> Result<FileLock, Refusal> {
+/// The lock at `path`; `i_know` accepts a file system that is known not to be safe.
+pub fn open_lock(path: &Path, i_know: bool) -> Result<FileLock, Refusal> {
     let text = path.to_string_lossy();
     if let Some((scheme, _)) = text.split_once("://") {
         return Err(Refusal::own(format!(
@@ -201,7 +201,7 @@ pub fn open_lock(path: &Path) -> Result<FileLock, Refusal> {
              directories only"
         )));
     }
-    FileLock::new(path).map_err(Refusal::own)
+    FileLock::options().trust_anyway(i_know).open(path).map_err(Refusal::own)
 }
 
 /// Before any thread is started, which takes this over.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::doctor::DoctorArgs;
 use crate::guard::GuardArgs;
 use crate::start::StartArgs;
 use crate::{duration, exit};
@@ -25,6 +26,12 @@ Exit codes:
   125  elect itself failed
   126  COMMAND can't be executed
   127  COMMAND was not found";
+
+const DOCTOR_EXIT_CODES: &str = "\
+Exit codes:
+  0    a lock may stand here, with the settings that are shown
+  1    no lock should stand here
+  125  elect itself failed: the directory can't be used, other hosts did not come";
 
 const ABOUT: &str = "\
 Of all processes that share a lock, one leads and runs a command; if it ends, fails, hangs or \
@@ -53,6 +60,12 @@ pub enum Command {
     Status(StatusArgs),
     /// Forget that the task is completed, so that `elect once` runs it again
     Reset(ResetArgs),
+    /// Try whether a lock can be trusted to a directory, and how fast it is there
+    #[command(after_help = DOCTOR_EXIT_CODES)]
+    Doctor(DoctorArgs),
+    /// One process of the doctor's; not for people
+    #[command(hide = true)]
+    DoctorWorker,
     /// Between elect and COMMAND; not for people
     #[command(hide = true)]
     Guard(GuardArgs),
@@ -97,6 +110,9 @@ pub struct CandidateArgs {
     /// Exit code when the leadership was lost, or a success could not be recorded
     #[arg(long, value_name = "CODE", default_value_t = exit::LOST)]
     pub lost_exit_code: u8,
+    /// Use a file system that is known not to be safe, and so accept two leaders at once
+    #[arg(long)]
+    pub i_know: bool,
     /// Say more; twice for everything
     #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
@@ -151,6 +167,9 @@ pub struct ResetArgs {
     /// The lock
     #[arg(value_name = "LOCK")]
     pub lock: PathBuf,
+    /// Use a file system that is known not to be safe
+    #[arg(long)]
+    pub i_know: bool,
 }
 
 /// The parsed command line, or the exit code after its mistakes or `--help` were printed.

@@ -2,6 +2,8 @@
 //!
 //! This file must not know when each is due.
 
+/// The doctor refuses the directory.
+pub const REFUSED: u8 = 1;
 /// `--wait` passed and somebody else led.
 pub const NOT_ACQUIRED: u8 = 75;
 /// The leadership was lost, or a success could not be recorded.

@@ -10,6 +10,7 @@ mod cli;
 mod command;
 mod control;
 mod descendants;
+mod doctor;
 mod duration;
 mod exit;
 mod guard;
@@ -41,6 +42,8 @@ fn dispatch(command: &Command) -> u8 {
         Command::Once(args) => once::run(args),
         Command::Status(args) => status::run(args),
         Command::Reset(args) => reset::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::DoctorWorker => doctor::run_worker(),
         Command::Guard(args) => guard::run(args),
         Command::Start(args) => start::run(args),
     }

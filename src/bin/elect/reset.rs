@@ -9,7 +9,7 @@ use crate::{exit, verdict};
 /// Returns the exit code.
 pub fn run(args: &ResetArgs) -> u8 {
     let lock = args.lock.display();
-    let mut opened = match open_lock(&args.lock) {
+    let mut opened = match open_lock(&args.lock, args.i_know) {
         Ok(opened) => opened,
         Err(refusal) => {
             eprintln!("elect: {}", refusal.reason);

@@ -18,7 +18,8 @@ const BUDGET: Duration = Duration::from_secs(10);
 
 /// Returns the exit code.
 pub fn run(args: &StatusArgs) -> u8 {
-    let mut lock = match open_lock(&args.lock) {
+    // Looking harms nobody, wherever the lock lies.
+    let mut lock = match open_lock(&args.lock, true) {
         Ok(lock) => lock,
         Err(refusal) => return fail(&refusal.reason),
     };

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::error::{Failure, LockError};
 use crate::lock::file::FileLock;
 use crate::lock::file::store::Directory;
+use crate::lock::file::trust;
 
 /// Settings of a [`FileLock`] beside its path.
 #[derive(Clone, Debug)]
@@ -18,6 +19,7 @@ pub struct FileLockOptions {
     pub(super) durable: bool,
     mode: u32,
     world_writable: bool,
+    trust_anyway: bool,
     pub(super) clock: Clock,
     pub(super) seed: Option<u64>,
 }
@@ -28,6 +30,7 @@ impl Default for FileLockOptions {
             durable: true,
             mode: 0o700,
             world_writable: false,
+            trust_anyway: false,
             clock: Clock::system(),
             seed: None,
         }
@@ -55,6 +58,16 @@ impl FileLockOptions {
     #[must_use]
     pub fn allow_world_writable(mut self, allow: bool) -> Self {
         self.world_writable = allow;
+        self
+    }
+
+    /// Accept a file system that is known not to be safe (see [`FileSystemKind::distrust`]), and so
+    /// accept two leaders at once. Default: no.
+    ///
+    /// [`FileSystemKind::distrust`]: crate::FileSystemKind::distrust
+    #[must_use]
+    pub fn trust_anyway(mut self, trust: bool) -> Self {
+        self.trust_anyway = trust;
         self
     }
 
@@ -112,6 +125,9 @@ impl FileLockOptions {
             None => return Err(refusal("use", path, "it has no parent directory")),
         };
         self.check_parent(parent)?;
+        if !self.trust_anyway {
+            trust::check(path, parent)?;
+        }
         match std::fs::symlink_metadata(path) {
             Ok(found) if !found.is_dir() => Err(refusal(
                 "use",

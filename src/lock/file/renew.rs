@@ -78,11 +78,11 @@ impl Renew {
             Reply::Failed(errno) => self.refused = Some(errno),
             _ => {}
         }
-        // Refused for a reason that a new symbolic link does not have: hard links to a foreign link
-        // are protected, there are too many of them, or the file system has none.
+        // Refused for a reason that a new symbolic link may not have: hard links to a foreign link
+        // are protected, there are too many of them, or the file system has none. Too many is also
+        // said as "no space": GlusterFS does so at the hundredth.
         let create = self.refused.is_some_and(|errno| {
-            matches!(errno.class(), Class::Denied | Class::Unsupported)
-                || errno == Errno(rustix::io::Errno::MLINK.raw_os_error())
+            matches!(errno.class(), Class::Denied | Class::Unsupported | Class::NoSpace)
         });
         let at = if create { At::ReadingBeforeCreating } else { At::ReadingBack };
         let to = self.to();
