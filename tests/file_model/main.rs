@@ -21,8 +21,8 @@ use world::{Act, Left, Setup};
 const TWO_LEADERS: &str = "at most one believes that it leads";
 const RULES: &str = "tokens rise, and nothing follows a completion";
 
-/// Two candidates whose clocks are as far apart as the settings allow: one runs at twice the rate of
-/// the other, and the deadline is half the lease.
+/// Two candidates whose clocks are as far apart as the settings allow: one runs at twice the rate
+/// of the other, and the deadline is half the lease.
 fn setup(name: &'static str) -> Setup {
     Setup {
         name,
@@ -85,7 +85,8 @@ fn holds(setup: Setup) {
 
 /// Walks at random until a rule is seen to be broken; returns the walk.
 ///
-/// A broken rule takes dozens of steps to show, more than a search in breadth or depth reaches soon.
+/// A broken rule takes dozens of steps to show, more than a search in breadth or depth reaches
+/// soon.
 fn walk(setup: &Setup, patience: Duration) -> Option<Vec<Act>> {
     let mut rng = SmallRng::seed_from_u64(1);
     let (start, clock) = (Clock::system().now(), Clock::system());

@@ -1,4 +1,5 @@
-//! A shared directory, and an environment that may delay, lose, crash and pause at every system call.
+//! A shared directory, and an environment that may delay, lose, crash and pause at every system
+//! call.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
