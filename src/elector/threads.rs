@@ -100,16 +100,12 @@ impl TermThreads {
         let (end, ends) = bounded::<()>(1);
         let (work, work_returned) = (callbacks.started.clone(), returned.clone());
         start("work", move || {
-            once(
-                &terms,
-                |term| work.as_ref().map(|work| work(&term)),
-                &work_returned,
-                Returned::Work,
-            );
+            let begin = |term: &Term| work.as_ref().map(|work| work(term));
+            once(&terms, begin, &work_returned, Returned::Work);
         })?;
         let (stopped, end_returned) = (callbacks.stopped.clone(), returned.clone());
         start("end", move || {
-            let tell = |()| stopped.as_ref().map(|stopped: &Arc<_>| stopped());
+            let tell = |(): &()| stopped.as_ref().map(|stopped: &Arc<_>| stopped());
             once(&ends, tell, &end_returned, Returned::End);
         })?;
         Ok(Self { begin, end })
@@ -128,14 +124,14 @@ impl TermThreads {
 /// Runs `callback` for the first message, if one comes, and tells of its return.
 fn once<T>(
     messages: &Receiver<T>,
-    callback: impl FnOnce(T) -> Option<()>,
+    callback: impl FnOnce(&T) -> Option<()>,
     returned: &Sender<Returned>,
     wrap: impl FnOnce(Option<String>) -> Returned,
 ) {
     let Ok(message) = messages.recv() else {
         return;
     };
-    let panic = caught(|| callback(message)).err();
+    let panic = caught(|| callback(&message)).err();
     // The election may have ended by a panic of its own; then nobody listens.
     let _ = returned.try_send(wrap(panic));
 }

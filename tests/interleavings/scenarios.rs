@@ -9,7 +9,7 @@ use leaderelection::{ElectorHandle, Error, OnSuccess, Outcome, Term};
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::thread;
 
-use crate::world::{Candidate, SECOND, World, checked, one_in, panic_quietly};
+use crate::world::{Candidate, SECOND, TERMS, World, checked, one_in, panic_quietly};
 
 /// Work of every kind: it returns at once or when it is told to, reports or not, and panics.
 fn work(term: &Term, report: Option<&Sender<bool>>) {
@@ -71,9 +71,7 @@ pub fn runs() {
 
 fn one_run(candidate: &Candidate, handle: ElectorHandle, reporter: &Sender<bool>) {
     let success = one_in(2);
-    for _ in 0..random() % 64 {
-        thread::yield_now();
-    }
+    some_turns(64);
     match random() % 4 {
         0 => handle.report(success),
         1 => drop(reporter.try_send(success)),
@@ -118,9 +116,7 @@ pub fn rivals() {
     let handles = candidates.each_ref().map(|candidate| candidate.elector().spawn(never()));
     for handle in handles {
         let handle = handle.expect("starts");
-        for _ in 0..random() % 32 {
-            thread::yield_now();
-        }
+        some_turns(256);
         handle.stop();
         let _ = handle.join();
     }
@@ -128,6 +124,13 @@ pub fn rivals() {
     over.store(true, Ordering::SeqCst);
     checker.join().expect("finds nothing");
     world.end(&candidates);
+}
+
+/// Lets others go on, for up to so many turns.
+fn some_turns(most: u64) {
+    for _ in 0..random() % most {
+        thread::yield_now();
+    }
 }
 
 fn check_believers(candidates: &[Candidate; 2]) {
@@ -187,11 +190,10 @@ pub fn guards() {
         let Ok(Some(leadership)) = campaign else {
             continue;
         };
+        TERMS.set(TERMS.get() + 1);
         candidate.story(|story| story.guards += 1);
         let term = leadership.term().clone();
-        for _ in 0..random() % 64 {
-            thread::yield_now();
-        }
+        some_turns(64);
         match random() % 3 {
             0 => drop(leadership),
             1 => drop(leadership.release()),
@@ -223,14 +225,32 @@ pub fn for_ever() {
         let elector = candidate.elector();
         move || elector.run_forever(stopped)
     });
-    for _ in 0..random() % 256 {
-        thread::yield_now();
-    }
+    let over = Arc::new(AtomicBool::new(false));
+    let checker = thread::spawn({
+        let (candidate, over) = (candidate.clone(), Arc::clone(&over));
+        move || {
+            let mut old: Vec<Term> = Vec::new();
+            while !over.load(Ordering::SeqCst) {
+                for term in &old {
+                    assert!(!term.is_valid(), "revived by a later term");
+                }
+                let last = candidate.story(|story| story.terms.last().cloned());
+                if let Some(term) = last.filter(|term| !term.is_valid()) {
+                    old.push(term);
+                    old.truncate(4);
+                }
+                thread::yield_now();
+            }
+        }
+    });
+    some_turns(256);
     // The sender stays: only the message can end it.
     stop.send(()).expect("is heard");
     let outcome = runs.join().expect("returns").expect("no error");
     assert_eq!(outcome, Outcome::Stopped);
     candidate.check_at_rest();
+    over.store(true, Ordering::SeqCst);
+    checker.join().expect("finds nothing");
     drop(stop);
     world.end(&[candidate]);
 }
