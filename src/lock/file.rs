@@ -64,6 +64,8 @@ pub struct FileLock {
     head: Option<Box<Head>>,
     term: Option<Term>,
     memory: Memory,
+    /// The highest generation ever seen in a directory, which a stale view may hide again.
+    highest: Option<(DirectoryId, u64)>,
     /// Removals to make when there is time.
     due: Option<Due>,
     /// No look has succeeded yet, so that a refusal is for good.
@@ -122,13 +124,14 @@ impl FileLock {
             head: None,
             term: None,
             memory: Memory::new(store::boot_id()),
+            highest: None,
             due: None,
             first_contact: true,
             never_written: true,
         }
     }
 
-    fn run<S: Step>(&mut self, mut step: S) -> S::Output {
+    fn run<S: Step>(&mut self, step: &mut S) -> S::Output {
         let mut reply = Reply::Begin;
         loop {
             match step.next(self.clock.now(), reply) {
@@ -139,21 +142,52 @@ impl FileLock {
     }
 
     fn look(&mut self) -> Result<(), LockError> {
-        let step = Observe::new(self.head.as_deref(), self.first_contact);
-        let sight = self.run(step).map_err(|fault| self.error(fault))?;
+        // Only a head that is known to be the highest may be looked at without a listing.
+        let known = self.head.as_deref().filter(|head| self.hidden_above(head).is_none());
+        let mut step = Observe::new(known, self.first_contact);
+        let sight = self.run(&mut step);
+        self.note_highest(step.highest());
+        let sight = sight.map_err(|fault| self.error(fault))?;
         self.first_contact = false;
         match sight {
             Sight::Unchanged => {}
             Sight::Nothing => {
                 self.head = None;
+                self.highest = None;
                 self.memory.forget();
             }
             Sight::Head(head) => {
-                self.memory.note(head.directory, head.generation, head.read_at);
+                if self.hidden_above(&head).is_some() {
+                    // The listing went back.
+                    self.memory.forget();
+                } else {
+                    self.memory.note(head.directory, head.generation, head.read_at);
+                }
                 self.head = Some(head);
             }
         }
         Ok(())
+    }
+
+    fn note_highest(&mut self, (directory, generation): (DirectoryId, u64)) {
+        let known = self.highest.filter(|(known, _)| *known == directory);
+        if generation > known.map_or(0, |(_, highest)| highest) {
+            self.highest = Some((directory, generation));
+        }
+    }
+
+    /// A generation above this head that was seen earlier, and that the view of it does not show.
+    fn hidden_above(&self, head: &Head) -> Option<u64> {
+        let (directory, highest) = self.highest?;
+        (directory == head.directory && highest > head.generation).then_some(highest)
+    }
+
+    /// The version that a candidate waits on is the head and the highest generation ever seen: any
+    /// change of either starts the wait again.
+    fn version(&self, head: &Head) -> u64 {
+        // An odd factor maps no two generations to one number.
+        let hidden = self.hidden_above(head).unwrap_or(0);
+        head.nonce() ^ hidden.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
     fn observed(&self) -> Result<Option<Observed>, LockError> {
@@ -168,7 +202,7 @@ impl FileLock {
                     let token = record.fencing_token.unwrap_or(head.generation);
                     record.renewals = head.generation.saturating_sub(token);
                 }
-                Ok(Some(Observed { record, revision, nonce: head.nonce() }))
+                Ok(Some(Observed { record, revision, nonce: self.version(head) }))
             }
             Content::Corrupt(reason) => {
                 let bytes = head.text.as_deref().unwrap_or_default().escape_ascii();
@@ -176,7 +210,7 @@ impl FileLock {
                     "{reason} (it says \"{bytes}\"); its lease is waited for, and `elect reset` is \
                      for who knows that nobody leads"
                 ));
-                Err(LockError::Corrupt { revision, nonce: head.nonce(), failure })
+                Err(LockError::Corrupt { revision, nonce: self.version(head), failure })
             }
         }
     }
@@ -190,25 +224,29 @@ impl FileLock {
         self.term = None;
         self.expect(expected)?;
         let after = self.head.as_deref().map(Predecessor::from);
-        let generation = expected.map_or(1, |revision| revision.0.saturating_add(1));
-        if generation > MAX_GENERATION {
-            let failure = Failure::new("claim", self.name(generation))
-                .hint("the generations are used up; make another lock");
-            return Err(LockError::Fatal(failure));
-        }
+        let generation = self.next_generation(expected.map_or(0, |revision| revision.0))?;
         let mut record = record.clone();
         record.fencing_token = Some(generation);
         let seen = self.head.as_ref().map(|head| (head.generation, head.read_at));
         let entry = self.entry(record, seen);
         let text = self.encode(&entry)?;
         let started = self.clock.now();
-        let step = Claim::new(after, text.clone(), budget)
+        let mut step = Claim::new(after, text.clone(), budget)
             .durable(self.durable)
             .first_contact(self.never_written);
-        let claimed = self.run(step).map_err(|fault| self.error(fault))?;
+        let claimed = self.run(&mut step).map_err(|fault| self.error(fault))?;
         self.never_written = false;
         self.won(claimed.directory, generation, text, entry, started, budget);
         Ok(Revision(generation))
+    }
+
+    fn next_generation(&self, after: u64) -> Result<u64, LockError> {
+        if after < MAX_GENERATION {
+            return Ok(after + 1);
+        }
+        let failure = Failure::new("write after", self.name(after))
+            .hint("the generations are used up; make another lock");
+        Err(LockError::Fatal(failure))
     }
 
     fn won(
@@ -221,6 +259,8 @@ impl FileLock {
         budget: Duration,
     ) {
         let now = self.clock.now();
+        // A claim has shown that nothing higher stands there.
+        self.highest = Some((directory, generation));
         self.memory.note(directory, generation, now);
         let confirmed_at = now;
         self.head = Some(Box::new(Head {
@@ -243,9 +283,10 @@ impl FileLock {
         budget: Duration,
     ) -> Result<Revision, LockError> {
         let Term { directory, text, generation, .. } = self.own_term(record, expected)?;
+        self.next_generation(generation)?;
         let started = self.clock.now();
-        let step = Renew::new(directory, generation, text, budget);
-        let renewed = self.run(step).map_err(|fault| self.error(fault))?;
+        let mut step = Renew::new(directory, generation, text, budget);
+        let renewed = self.run(&mut step).map_err(|fault| self.error(fault))?;
         if let Some(term) = &mut self.term {
             term.generation = renewed;
             term.confirmed_at = self.clock.now();
@@ -316,11 +357,12 @@ impl FileLock {
         record.fencing_token = record.fencing_token.or(Some(after));
         record.renewals = 0;
         let text = self.encode_new(record, Some((after, seen_at)))?;
-        let step = match intent {
+        self.next_generation(after)?;
+        let mut step = match intent {
             Intent::Complete => Finish::complete(directory, after, text, budget, self.durable),
             _ => Finish::release(directory, after, text, budget),
         };
-        let finished = self.run(step).map_err(|fault| self.error(fault))?;
+        let finished = self.run(&mut step).map_err(|fault| self.error(fault))?;
         self.term = None;
         self.head = None;
         Ok(Revision(finished))
@@ -419,8 +461,12 @@ impl Lock for FileLock {
             return;
         };
         let known = self.memory.superseded(self.clock.now()).is_some();
-        let step = Sweep::new(&self.memory, directory, head, most, until);
-        match self.run(step) {
+        let mut step = Sweep::new(&self.memory, directory, head, most, until);
+        let swept = self.run(&mut step);
+        if let Some(name) = step.refused() {
+            self.memory.refused(name);
+        }
+        match swept {
             Swept::All if known => self.memory.swept(directory, head, self.clock.now()),
             Swept::WentBack => self.memory.forget(),
             Swept::All | Swept::Some => {}

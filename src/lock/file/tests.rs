@@ -8,6 +8,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::record::Incarnation;
 
+mod rules;
+
 const SECOND: Duration = Duration::from_secs(1);
 const BUDGET: Duration = Duration::from_secs(10);
 
@@ -202,4 +204,72 @@ fn a_thousand_short_terms_leave_few_names() {
     }
     // Two names a second, kept for 30 s, and what lies between two witnesses that were looked at.
     assert!(most < 160, "{most}");
+}
+
+#[test]
+fn an_emptied_directory_ends_the_term_though_its_inode_is_the_same() {
+    let bench = Bench::new();
+    let mut lock = bench.lock();
+    let token = acquire(&mut lock, 1);
+    // As after `rm -r LOCK`: the next directory often gets the same inode.
+    std::fs::remove_file(bench.path().join(name_of(1))).unwrap();
+    let mut other = bench.lock();
+    assert_eq!(acquire(&mut other, 2), token);
+    let renewed = lock.write(Intent::Renew, &of_term(&record(1), token), Some(token), BUDGET);
+    let error = renewed.expect_err("two lead");
+    assert!(matches!(error, LockError::Conflict(_)), "{error}");
+}
+
+#[test]
+fn a_path_is_absolute_and_has_no_slash_at_its_end() {
+    let bench = Bench::new();
+    let directory = bench.scratch.path().join("other");
+    std::fs::create_dir(&directory).unwrap();
+    std::os::unix::fs::symlink(&directory, bench.path()).unwrap();
+    let slash = format!("{}/", bench.path().display());
+    let error = FileLock::new(slash).expect_err("a link would be followed");
+    assert!(matches!(error, LockError::Fatal(_)), "{error}");
+    // A process may change its directory while it leads.
+    let lock = FileLock::new("relative.lock").unwrap();
+    assert_eq!(lock.path(), std::env::current_dir().unwrap().join("relative.lock"));
+    for path in ["", "/", "..", "x/.."] {
+        let error = FileLock::new(path).expect_err("it names no directory");
+        assert!(matches!(error, LockError::Fatal(_)), "{path}: {error}");
+    }
+}
+
+#[test]
+fn no_lock_is_made_in_a_place_that_is_not_the_parent_any_more() {
+    let bench = Bench::new();
+    let parent = bench.scratch.path().join("mounted");
+    std::fs::create_dir(&parent).unwrap();
+    let mut lock = FileLock::new(parent.join("x.lock")).unwrap();
+    assert_eq!(lock.get(BUDGET).unwrap(), None);
+    // As when a file system is unmounted: its mount point stands there, empty.
+    std::fs::rename(&parent, bench.scratch.path().join("aside")).unwrap();
+    std::fs::create_dir(&parent).unwrap();
+    let error = lock.write(Intent::Acquire, &record(1), None, BUDGET).unwrap_err();
+    assert!(matches!(error, LockError::Unavailable(_)), "{error}");
+    assert!(error.to_string().contains("mounted"), "{error}");
+    assert!(!parent.join("x.lock").exists());
+}
+
+#[test]
+fn a_directory_in_the_place_of_a_generation_does_not_stop_the_sweep() {
+    let bench = Bench::new();
+    acquire(&mut bench.lock(), 1);
+    for generation in 2..20 {
+        std::fs::create_dir(bench.path().join(name_of(generation))).unwrap();
+    }
+    let mut lock = bench.lock();
+    assert!(matches!(lock.get(BUDGET), Err(LockError::Corrupt { .. })));
+    let claim = record(2);
+    let mut revision = lock.write(Intent::Acquire, &claim, Some(Revision(19)), BUDGET).unwrap();
+    let term = of_term(&claim, revision);
+    for _ in 0..200 {
+        bench.clock.advance(SECOND * 2);
+        revision = lock.write(Intent::Renew, &term, Some(revision), BUDGET).unwrap();
+        lock.tidy();
+    }
+    assert!(bench.names().len() < 80, "{}", bench.names().len());
 }
