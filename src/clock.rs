@@ -114,6 +114,10 @@ pub struct Clock(Source);
 enum Source {
     #[default]
     System,
+    #[cfg_attr(
+        not(any(test, feature = "testing")),
+        expect(dead_code, reason = "only tests make a simulated clock")
+    )]
     Simulated(Arc<Mutex<Simulation>>),
 }
 

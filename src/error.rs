@@ -164,8 +164,8 @@ pub enum ConfigError {
     FinerThanMillisecond(Duration),
     /// A clock drift outside `0 <= drift < 0.5`.
     #[error(
-        "clock drift {0} must be at least 0 and below 0.5 (0.05 means that a clock may run 5 % fast \
-         or slow)"
+        "clock drift {0} must be at least 0 and below 0.5 (0.05 means that a clock may \
+         run 5 % fast or slow)"
     )]
     Drift(f64),
     /// No identity.

@@ -53,8 +53,8 @@ const CASES: [Case; 10] = [
     ("metadata and long identities survive", long_texts),
 ];
 
-/// Runs every case on fresh locks: each call of `fresh` makes a new store and returns what opens it,
-/// once for each candidate.
+/// Runs every case on fresh locks: each call of `fresh` makes a new store and returns what opens
+/// it, once for each candidate.
 ///
 /// # Errors
 ///

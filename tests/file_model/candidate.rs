@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use leaderelection::testing::file::{
-    Claim, Content, Entry, FORMAT, FaultKind, Finish, Head, Memory, Next, Observe, Op, Predecessor,
-    REMOVALS_A_CLAIM, Renew, Reply, Sight, Step, Sweep, Swept, Text, encode,
+    Claim, Content, DirectoryId, Entry, FORMAT, FaultKind, Finish, Head, Memory, Next, Observe, Op,
+    Predecessor, REMOVALS_A_CLAIM, Renew, Reply, Sight, Step, Sweep, Swept, Text, encode,
 };
 use leaderelection::testing::{
     Action, Election, End, Event, Instant, Jitter, ReadReply, Settings, WriteReply,
@@ -30,7 +30,7 @@ pub struct Term {
     text: Text,
     generation: u64,
     confirmed_at: Instant,
-    directory: leaderelection::testing::file::DirectoryId,
+    directory: DirectoryId,
 }
 
 /// What the environment has to know of a step of the election.
@@ -38,7 +38,6 @@ pub struct Term {
 pub enum Notice {
     Began(u64),
     Ended,
-    Completed,
     Finished(End),
 }
 
@@ -60,13 +59,7 @@ pub struct Candidate {
     nonce: u64,
     /// A sweep to be made when the lock is idle.
     sweep_due: bool,
-    writing: Option<Intent>,
-    last_sent: Instant,
-    /// The write under way has made its call that creates.
-    created: bool,
 }
-
-const BUDGET: Duration = Duration::from_secs(3600);
 
 impl Candidate {
     pub fn new(settings: Settings, incarnation: u128, boot: &str, now: Instant) -> Self {
@@ -84,9 +77,6 @@ impl Candidate {
             stopped: false,
             nonce: 0,
             sweep_due: false,
-            writing: None,
-            last_sent: now,
-            created: false,
         }
     }
 
@@ -105,37 +95,24 @@ impl Candidate {
             || self.election.next_deadline().is_some_and(|deadline| now >= deadline)
     }
 
-    pub fn feed(&mut self, now: Instant, event: Event, mutant: Option<Mutant>) -> Vec<Notice> {
+    pub fn feed(&mut self, now: Instant, event: Event) -> Vec<Notice> {
         let mut notices = Vec::new();
         let mut actions = Vec::new();
         self.election.step(now, Jitter(0), event, &mut actions);
         for action in actions {
-            self.carry_out(now, action, mutant, &mut notices);
+            self.carry_out(now, action, &mut notices);
         }
         notices
     }
 
-    fn carry_out(
-        &mut self,
-        now: Instant,
-        action: Action,
-        mutant: Option<Mutant>,
-        notices: &mut Vec<Notice>,
-    ) {
+    fn carry_out(&mut self, now: Instant, action: Action, notices: &mut Vec<Notice>) {
         match action {
             Action::Read { .. } => {
                 let step = Observe::new(self.head.as_deref(), false);
                 self.begin(now, Running::Observe(step));
             }
             Action::Write { intent, record, expected, deadline } => {
-                self.writing = Some(intent);
-                self.last_sent = now;
-                self.created = false;
-                let budget = match mutant {
-                    Some(Mutant::NoWindow) => BUDGET,
-                    _ => deadline.since(now),
-                };
-                self.write(now, intent, record, expected, budget);
+                self.write(now, intent, record, expected, deadline.since(now));
             }
             Action::BeginTerm { fencing_token, valid_until } => {
                 self.valid_until = Some(valid_until);
@@ -145,10 +122,7 @@ impl Candidate {
             Action::Extend { from, until } => {
                 // As the atomic of the elector: who is past the old end stays past it.
                 if now < from {
-                    self.valid_until = Some(match mutant {
-                        Some(Mutant::RenewalTimedFromItsRetry) => self.last_sent + DEADLINE,
-                        _ => until,
-                    });
+                    self.valid_until = Some(until);
                 }
             }
             Action::EndTerm => {
@@ -228,7 +202,6 @@ impl Candidate {
         mutant: Option<Mutant>,
     ) -> Option<Option<Event>> {
         let mut running = self.running.take()?;
-        self.created |= matches!(self.op, Some(Op::Create(..)));
         let event = match &mut running {
             Running::Observe(step) => match step.next(now, reply) {
                 Next::Do(op) => return self.wait(running, op),
@@ -238,19 +211,15 @@ impl Candidate {
                 Next::Do(op) => return self.wait(running, op),
                 Next::Done(Ok(claimed)) => {
                     let text = text.clone();
-                    self.memory.note(claimed.directory, claimed.generation, now);
-                    self.head = None;
-                    self.term = Some(Term {
-                        token: claimed.generation,
-                        text,
-                        generation: claimed.generation,
-                        confirmed_at: now,
-                        directory: claimed.directory,
-                    });
-                    self.sweep_due = true;
-                    Some(Event::Written(WriteReply::Written(Revision(claimed.generation))))
+                    Some(self.won(now, claimed.directory, claimed.generation, text))
                 }
-                Next::Done(Err(fault)) => Some(written(fault.kind, mutant, step.generation())),
+                Next::Done(Err(fault)) => match written(fault.kind, mutant, step.generation()) {
+                    Event::Written(WriteReply::Written(revision)) => {
+                        let text = text.clone();
+                        Some(self.won(now, HOME, revision.0, text))
+                    }
+                    other => Some(other),
+                },
             },
             Running::Renew(step) => match step.next(now, reply) {
                 Next::Do(op) => return self.wait(running, op),
@@ -288,6 +257,15 @@ impl Candidate {
         Some(event)
     }
 
+    fn won(&mut self, now: Instant, directory: DirectoryId, generation: u64, text: Text) -> Event {
+        self.memory.note(directory, generation, now);
+        self.head = None;
+        let confirmed_at = now;
+        self.term = Some(Term { token: generation, text, generation, confirmed_at, directory });
+        self.sweep_due = true;
+        Event::Written(WriteReply::Written(Revision(generation)))
+    }
+
     fn wait(&mut self, running: Running, op: Op) -> Option<Option<Event>> {
         self.running = Some(running);
         self.op = Some(op);
@@ -295,7 +273,7 @@ impl Candidate {
     }
 
     /// Begins the sweep that is due, if nothing else is under way.
-    pub fn begin_sweep(&mut self, now: Instant, mutant: Option<Mutant>) -> bool {
+    pub fn begin_sweep(&mut self, now: Instant) -> bool {
         if !self.sweep_due || self.running.is_some() {
             return false;
         }
@@ -303,7 +281,6 @@ impl Candidate {
         let Some(term) = &self.term else {
             return false;
         };
-        let now = sweep_time(now, mutant);
         if self.memory.superseded(now).is_none() {
             return false;
         }
@@ -314,26 +291,10 @@ impl Candidate {
         true
     }
 
-    pub fn is_sweeping(&self) -> bool {
-        matches!(self.running, Some(Running::Sweep(_)))
-    }
-
-    pub fn claims_by(&self) -> Option<(&Claim, &Text)> {
+    /// The generation that a claim under way makes.
+    pub fn claims(&self) -> Option<u64> {
         match &self.running {
-            Some(Running::Claim(claim, text)) => Some((claim, text)),
-            _ => None,
-        }
-    }
-
-    pub fn is_completing(&self) -> bool {
-        matches!(self.running, Some(Running::Finish(_))) && self.writing == Some(Intent::Complete)
-    }
-
-    /// The generation that a completion under way makes.
-    pub fn finishes_at(&self) -> Option<u64> {
-        let term = self.term.as_ref()?;
-        match &self.op {
-            Some(Op::List) => Some(term.generation + u64::from(self.created)),
+            Some(Running::Claim(claim, _)) => Some(claim.generation()),
             _ => None,
         }
     }
@@ -374,11 +335,8 @@ impl Candidate {
     }
 }
 
-/// The time by which a sweep judges age: a mutant takes everything for old.
-pub fn sweep_time(now: Instant, mutant: Option<Mutant>) -> Instant {
-    let early = mutant == Some(Mutant::SweepsWithoutWaiting);
-    if early { now + Duration::from_secs(3600) } else { now }
-}
+/// The only directory.
+pub const HOME: DirectoryId = DirectoryId { device: 1, inode: 1 };
 
 /// Half the lease, so that clocks of rates 1 and 2 are just within the bound.
 pub const DEADLINE: Duration = Duration::from_secs(10);

@@ -1,18 +1,18 @@
-//! A shared directory, and an environment that may delay, lose, crash and pause at every system call.
+//! A shared directory, and an environment that may delay, lose, crash and pause at every system
+//! call.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leaderelection::testing::file::{Decoded, DirectoryId, Errno, Op, Reply, Text, decode};
+use leaderelection::testing::file::{Decoded, Errno, Op, Reply, Text, decode};
 use leaderelection::testing::{End, Event, Instant, Settings};
 use leaderelection::{OnSuccess, Outcome};
 use stateright::{Model, Property};
 
-use crate::candidate::{Candidate, DEADLINE, Notice, sweep_time};
+use crate::candidate::{Candidate, DEADLINE, HOME, Notice};
 use crate::mutants::Mutant;
 
-const HOME: DirectoryId = DirectoryId { device: 1, inode: 1 };
 const TIMED_OUT: Reply = Reply::Failed(Errno(110));
 
 /// A tick of true time, on a clock of rate one: half the deadline, a quarter of the lease.
@@ -133,7 +133,7 @@ impl Setup {
         let boot = format!("boot-{}", self.rates[node]);
         let mut candidate =
             Candidate::new(self.settings(node), u128::from(world.lives), &boot, now);
-        candidate.feed(now, Event::Tick, self.mutant);
+        candidate.feed(now, Event::Tick);
         candidate
     }
 
@@ -142,7 +142,7 @@ impl Setup {
         let now = self.local(world, node);
         let mut notices = Vec::new();
         let mut changed = (*world.nodes[node]).clone();
-        notices.extend(changed.candidate.feed(now, event, self.mutant));
+        notices.extend(changed.candidate.feed(now, event));
         world.nodes[node] = Arc::new(changed);
         for notice in notices {
             match notice {
@@ -161,7 +161,7 @@ impl Setup {
                 {
                     world.completed = true;
                 }
-                Notice::Ended | Notice::Completed | Notice::Finished(_) => {}
+                Notice::Ended | Notice::Finished(_) => {}
             }
         }
     }
@@ -169,11 +169,8 @@ impl Setup {
     /// Gives the call of `node` its result.
     fn reply(&self, world: &mut World, node: usize, reply: Reply) {
         let mut changed = (*world.nodes[node]).clone();
-        let mut now = self.local(world, node);
-        if changed.candidate.is_sweeping() {
-            now = sweep_time(now, self.mutant);
-        }
-        let claimed = changed.candidate.claims_by().map(|(claim, _)| claim.generation());
+        let now = self.local(world, node);
+        let claimed = changed.candidate.claims();
         let event = changed.candidate.advance(now, reply, self.mutant);
         world.nodes[node] = Arc::new(changed);
         let Some(event) = event else {
@@ -197,38 +194,6 @@ impl Setup {
         };
         if world.names.get(&generation).is_some_and(is_own) {
             world.names.remove(&generation);
-        }
-    }
-
-    /// What a mutant makes of a reply on its way to a step.
-    fn bend(&self, node: &Node, op: &Op, reply: Reply) -> Reply {
-        let own = node.candidate.incarnation();
-        match (self.mutant, op, &reply) {
-            (Some(Mutant::NoListingAfterTheClaim), Op::List, Reply::Listed(_)) => {
-                match node.candidate.claims_by() {
-                    Some((claim, text)) if node.view.get(&claim.generation()) == Some(text) => {
-                        Reply::Listed(vec![claim.generation()].into())
-                    }
-                    _ => reply,
-                }
-            }
-            (Some(Mutant::CompletionWithoutListing), Op::List, Reply::Listed(_))
-                if node.candidate.is_completing() =>
-            {
-                match node.candidate.finishes_at() {
-                    Some(at) => Reply::Listed(vec![at].into()),
-                    None => reply,
-                }
-            }
-            (Some(Mutant::MineByIncarnation), Op::Read(_), Reply::Text(text)) => {
-                match (decode(text), node.candidate.claims_by()) {
-                    (Decoded::Entry(entry), Some((_, mine))) if entry.record.incarnation == own => {
-                        Reply::Text(mine.clone())
-                    }
-                    _ => reply,
-                }
-            }
-            _ => reply,
         }
     }
 
@@ -276,15 +241,17 @@ impl Setup {
                 changed.view = world.names.clone();
                 Reply::Opened(HOME)
             }
-            Op::List if changed.listing.is_none() => {
+            Op::List if changed.listing.is_none() && world.left.faults > 0 => {
                 changed.listing = Some(world.names.keys().copied().collect());
                 world.nodes[node] = Arc::new(changed);
                 return;
             }
             Op::List => {
-                let began: BTreeSet<u64> =
-                    changed.listing.take().unwrap_or_default().into_iter().collect();
                 let ends: BTreeSet<u64> = world.names.keys().copied().collect();
+                let began = match changed.listing.take() {
+                    Some(names) => names.into_iter().collect(),
+                    None => ends.clone(),
+                };
                 changed.view = world.names.clone();
                 let listed: Vec<u64> = if less {
                     began.intersection(&ends).copied().collect()
@@ -295,7 +262,6 @@ impl Setup {
             }
             op => Self::perform(world, op),
         };
-        let reply = self.bend(&changed, op, reply);
         world.nodes[node] = Arc::new(changed);
         self.reply(world, node, reply);
     }
@@ -306,7 +272,7 @@ impl Setup {
             return self.call(world, node, &op, false);
         }
         let mut changed = (*world.nodes[node]).clone();
-        let swept = changed.candidate.begin_sweep(now, self.mutant);
+        let swept = changed.candidate.begin_sweep(now);
         world.nodes[node] = Arc::new(changed);
         if !swept {
             self.feed(world, node, Event::Tick);

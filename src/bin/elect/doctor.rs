@@ -1,7 +1,7 @@
 //! `elect doctor`: whether a lock can be trusted to a directory, and how fast it is there.
 //!
-//! Worker processes ([`worker`]) make all calls into the directory, and play one [`script`] together
-//! with those of other hosts. The [`verdict`] is computed from what they found.
+//! Worker processes ([`worker`]) make all calls into the directory, and play one [`script`]
+//! together with those of other hosts. The [`verdict`] is computed from what they found.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

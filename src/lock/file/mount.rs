@@ -1,7 +1,7 @@
 //! Which file system a path lies on, as the kernel's list of mounts tells it.
 //!
-//! Nothing here touches the file system itself beyond opening the path. This file must not know what
-//! follows from a kind.
+//! Nothing here touches the file system itself beyond opening the path. This file must not know
+//! what follows from a kind.
 
 use std::fmt;
 use std::io;

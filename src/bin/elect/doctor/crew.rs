@@ -1,5 +1,5 @@
-//! The workers, seen from the coordinator: processes that are asked for something and answer in time,
-//! or don't.
+//! The workers, seen from the coordinator: processes that are asked for something and answer in
+//! time, or don't.
 //!
 //! The coordinator itself makes no call into the directory. This file must not know what is asked.
 

@@ -1,7 +1,7 @@
 //! A directory, and the calls that are made into it.
 //!
-//! Each [`Place::open`] opens it anew by its path, which is what makes a client look again. This file
-//! must not know what is tried.
+//! Each [`Place::open`] opens it anew by its path, which is what makes a client look again. This
+//! file must not know what is tried.
 
 use std::io;
 use std::mem::MaybeUninit;

@@ -1,4 +1,5 @@
-//! What is tried, in which order, and by whom: every host plays the same script on the same session.
+//! What is tried, in which order, and by whom: every host plays the same script on the same
+//! session.
 //!
 //! It must not know what follows from what is found.
 

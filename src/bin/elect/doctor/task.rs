@@ -1,7 +1,7 @@
 //! What the coordinator asks of its workers, and what they answer: a line of JSON each.
 //!
-//! Workers make all calls into the directory, so that one that hangs holds up nobody else. This file
-//! must not know how a task is carried out.
+//! Workers make all calls into the directory, so that one that hangs holds up nobody else. This
+//! file must not know how a task is carried out.
 
 use std::path::PathBuf;
 

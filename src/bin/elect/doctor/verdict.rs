@@ -1,8 +1,8 @@
 //! From what was found to a verdict: whether a lock may stand on this file system.
 //!
-//! The lock needs this of it: a name is created once, by `symlink` or `link`; a symbolic link has its
-//! whole text from the start; who opens and lists the directory sees what stands in it. The rest is
-//! told because people and other programs rely on it. Pure.
+//! The lock needs this of it: a name is created once, by `symlink` or `link`; a symbolic link has
+//! its whole text from the start; who opens and lists the directory sees what stands in it. The
+//! rest is told because people and other programs rely on it. Pure.
 
 use std::time::Duration;
 
