@@ -103,7 +103,8 @@ impl Config {
     }
 
     /// The candidate's name: 1 to 255 bytes without control characters. Default: host, process
-    /// number and a random part, and the numbers of the Slurm job and task if it runs in one. Names need not be unique: an incarnation tells candidates apart.
+    /// number and a random part, and the numbers of the Slurm job and task if it runs in one.
+    /// Names need not be unique: an incarnation tells candidates apart.
     #[must_use]
     pub fn identity(mut self, identity: impl Into<String>) -> Self {
         self.identity = Some(identity.into());

@@ -130,8 +130,8 @@ impl<'a> Script<'a> {
         self.crew.all(&Task::ReadBack { race }, MARGIN * 2).map(drop)
     }
 
-    /// One host holds a lock, all try to take it. Another host does so again, so that each host tries
-    /// a lock that is held elsewhere.
+    /// One host holds a lock, all try to take it. Another host does so again, so that each host
+    /// tries a lock that is held elsewhere.
     fn flock(&mut self) -> Result<(), Trouble> {
         self.flock_held_by(0)?;
         match self.hosts.len() {

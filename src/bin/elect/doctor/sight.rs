@@ -13,7 +13,8 @@ use super::worker::{Outcome, Worker, failed};
 /// The file that is locked.
 const LOCKED: &str = "locked";
 
-/// A folder that nobody lists but who waits for its name: listing a folder makes a client look again.
+/// A folder that nobody lists but who waits for its name: listing a folder makes a client look
+/// again.
 const QUIET: &str = "quiet";
 
 /// The name that appears.
