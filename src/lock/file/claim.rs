@@ -167,8 +167,8 @@ impl Claim {
             Some(Reply::Failed(errno)) => Some(errno),
             _ => None,
         };
-        // Some say EPERM in place of EEXIST and do not show the name at once: where a link stands, the
-        // file system has links.
+        // Some say EPERM in place of EEXIST and do not show the name at once: where a link stands,
+        // the file system has links.
         let perm = errno == Some(Errno(rustix::io::Errno::PERM.raw_os_error()));
         let kind = match errno.map(Errno::class) {
             Some(Class::NoSpace) => FaultKind::Unavailable,

@@ -96,8 +96,8 @@ impl Directory {
 
     fn sync(&mut self) -> Result<Reply, Os> {
         sync(self.opened()?)?;
-        // What stands in a directory is of no use when the directory itself is lost. Who made it may
-        // have ended before it could say so to the disk, so everybody does, once.
+        // What stands in a directory is of no use when the directory itself is lost. Who made it
+        // may have ended before it could say so to the disk, so everybody does, once.
         if !self.parent_synced {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             match rustix::fs::open(parent_of(&self.path), flags, Mode::empty()) {
