@@ -65,8 +65,8 @@ impl fmt::Debug for LeaderCallbacks {
     }
 }
 
-/// Something that happened in an election, for [`Config::on_event`](crate::Config::on_event) and the
-/// log.
+/// Something that happened in an election, for [`Config::on_event`](crate::Config::on_event) and
+/// the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ElectionEvent {

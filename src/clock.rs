@@ -1,8 +1,8 @@
 //! Time, and the only file that reads a clock.
 //!
 //! Leases are measured on a clock that counts a suspend: `CLOCK_BOOTTIME` on Linux,
-//! `CLOCK_MONOTONIC` on macOS (there it does). The standard library's `Instant` stops in a suspend on
-//! both, and so do channel timers; so nothing here hands out a `std::time::Instant`.
+//! `CLOCK_MONOTONIC` on macOS (there it does). The standard library's `Instant` stops in a suspend
+//! on both, and so do channel timers; so nothing here hands out a `std::time::Instant`.
 //!
 //! This file must not know what time is measured for.
 
@@ -69,6 +69,11 @@ impl Timestamp {
         Self(millis)
     }
 
+    /// Now, on this machine's wall clock.
+    pub fn now() -> Self {
+        wall_time()
+    }
+
     /// Milliseconds since 1970-01-01T00:00:00Z.
     pub const fn as_millis(self) -> u64 {
         self.0
@@ -85,6 +90,22 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Measures how long something takes, on the clock that counts a suspend.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts one.
+    pub fn start() -> Self {
+        Self(boot_time())
+    }
+
+    /// The time since it was started.
+    pub fn elapsed(&self) -> Duration {
+        boot_time().since(self.0)
+    }
+}
+
 /// The clocks that an elector reads: the machine's own, or a simulated one in tests.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Source);
@@ -93,6 +114,10 @@ pub struct Clock(Source);
 enum Source {
     #[default]
     System,
+    #[cfg_attr(
+        not(any(test, feature = "testing")),
+        expect(dead_code, reason = "only tests make a simulated clock")
+    )]
     Simulated(Arc<Mutex<Simulation>>),
 }
 

@@ -256,6 +256,7 @@ impl Election {
     }
 
     /// Whether the run is over.
+    #[cfg(any(test, feature = "testing"))]
     pub fn is_finished(&self) -> bool {
         matches!(self.phase, Phase::Finished)
     }

@@ -110,8 +110,8 @@ impl LeaderElector {
 
     /// Campaigns, leads one term, and returns how that ended.
     ///
-    /// The election runs on a thread of its own; this blocks until it is over and nothing of its term
-    /// runs any more. `task` tells the result of the task:
+    /// The election runs on a thread of its own; this blocks until it is over and nothing of its
+    /// term runs any more. `task` tells the result of the task:
     ///
     /// | on `task` | campaigning | leading |
     /// |---|---|---|
@@ -123,10 +123,23 @@ impl LeaderElector {
     ///
     /// # Errors
     ///
-    /// [`Error::NoWork`] without `on_started_leading`, [`Error::AlreadyRunning`], [`Error::Lock`] if
-    /// the lock can't heal, [`Error::WorkPanicked`].
+    /// [`Error::NoWork`] without `on_started_leading`, [`Error::AlreadyRunning`], [`Error::Lock`]
+    /// if the lock can't heal, [`Error::WorkPanicked`].
     pub fn run(&self, task: Receiver<bool>) -> Result<Outcome, Error> {
         self.run_until(task, never())
+    }
+
+    /// As [`LeaderElector::run`], but stops when `stop` gets a message or disconnects, as after
+    /// [`ElectorHandle::stop`].
+    ///
+    /// # Errors
+    ///
+    /// As [`LeaderElector::run`].
+    pub fn run_until(&self, task: Receiver<bool>, stop: Receiver<()>) -> Result<Outcome, Error> {
+        let work = self.callback_work()?;
+        let inputs = Inputs { task, reports: never(), stop, guard_gone: never() };
+        let done = self.start(self.settings.clone(), work, inputs)?;
+        result(&done)
     }
 
     /// As [`LeaderElector::run`], but returns at once with a handle on the run.
@@ -198,8 +211,8 @@ impl LeaderElector {
         }
     }
 
-    /// Whether this candidate leads: `false` from the instant at which its validity ends, even where
-    /// the elector's threads are frozen.
+    /// Whether this candidate leads: `false` from the instant at which its validity ends, even
+    /// where the elector's threads are frozen.
     pub fn is_leader(&self) -> bool {
         self.shared.validity.is_valid()
     }
@@ -219,13 +232,6 @@ impl LeaderElector {
             Some(_) => Ok(Work::Callbacks(self.callbacks.clone())),
             None => Err(Error::NoWork),
         }
-    }
-
-    fn run_until(&self, task: Receiver<bool>, stop: Receiver<()>) -> Result<Outcome, Error> {
-        let work = self.callback_work()?;
-        let inputs = Inputs { task, reports: never(), stop, guard_gone: never() };
-        let done = self.start(self.settings.clone(), work, inputs)?;
-        result(&done)
     }
 
     fn campaign_with(&self, settings: Settings) -> Result<Leadership, Error> {
@@ -359,7 +365,8 @@ impl ElectorHandle {
         self.shared.leader()
     }
 
-    /// Tells the result of the task, as a message on the task channel would. The first report counts.
+    /// Tells the result of the task, as a message on the task channel would. The first report
+    /// counts.
     pub fn report(&self, success: bool) {
         let _ = self.report.try_send(success);
     }

@@ -1,7 +1,7 @@
 //! Everything that can go wrong, and every way in which a run can end well.
 //!
-//! An error names the operation and the resource, says what to do where that is known, and keeps its
-//! source. This file must not know how the election reacts.
+//! An error names the operation and the resource, says what to do where that is known, and keeps
+//! its source. This file must not know how the election reacts.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -164,7 +164,8 @@ pub enum ConfigError {
     FinerThanMillisecond(Duration),
     /// A clock drift outside `0 <= drift < 0.5`.
     #[error(
-        "clock drift {0} must be at least 0 and below 0.5 (0.05 means that a clock may run 5 % fast or slow)"
+        "clock drift {0} must be at least 0 and below 0.5 (0.05 means that a clock may \
+         run 5 % fast or slow)"
     )]
     Drift(f64),
     /// No identity.

@@ -11,28 +11,28 @@ use crate::error::LockError;
 pub use crate::record::{Intent, Observed};
 use crate::record::{LeaderElectionRecord, Revision};
 
-mod file;
+pub(crate) mod file;
 mod memory;
 
-pub use file::FileLock;
+pub use file::{FileLock, FileLockOptions, FileSystem, FileSystemKind};
 pub use memory::MemoryLock;
 
 /// A place that keeps one [`LeaderElectionRecord`] with an atomic compare-and-swap.
 ///
 /// One thread owns a lock, and any call may block for as long as it likes: the elector keeps its
-/// deadlines without it. `budget` is the time for which an answer is of use; a network backend takes
-/// it as its timeout.
+/// deadlines without it. `budget` is the time for which an answer is of use; a network backend
+/// takes it as its timeout.
 ///
 /// The contract, which [`testing::contract`](crate::testing) checks:
 ///
-/// - `write` with `expected: None` succeeds only where there has never been a record, otherwise only
-///   where the record still stands at that revision. Of several writers that expect one revision, at
-///   most one succeeds.
+/// - `write` with `expected: None` succeeds only where there has never been a record, otherwise
+///   only where the record still stands at that revision. Of several writers that expect one
+///   revision, at most one succeeds.
 /// - Every successful write raises the revision, and none is ever used twice, whatever is released,
 ///   corrupted or repaired in between.
 /// - `get` returns the `fencing_token` of the term: the revision of its acquiring write.
-/// - The kind of an error says whether the write may have happened: see [`LockError`]. A lock that is
-///   not sure says [`LockError::Indeterminate`].
+/// - The kind of an error says whether the write may have happened: see [`LockError`]. A lock that
+///   is not sure says [`LockError::Indeterminate`].
 pub trait Lock: Send {
     /// Reads the record; `None` where there has never been one.
     ///
@@ -43,8 +43,8 @@ pub trait Lock: Send {
 
     /// Replaces the record that stands at `expected`, and returns the new revision.
     ///
-    /// `Renew` passes the record of the term with a higher `renewals`; `Release` and `Complete` pass
-    /// it with its new kind.
+    /// `Renew` passes the record of the term with a higher `renewals`; `Release` and `Complete`
+    /// pass it with its new kind.
     ///
     /// # Errors
     ///
@@ -60,14 +60,18 @@ pub trait Lock: Send {
     /// Where the record is kept, for people: a path or a URL without secrets.
     fn describe(&self) -> String;
 
+    /// Does what can wait, such as removing what is no longer needed. It is called after the
+    /// answer to a successful write has been passed on, and may be skipped.
+    fn tidy(&mut self) {}
+
     /// A channel that gets a message when the record may have changed, so that candidates need not
     /// wait for their next poll. By default there is none.
     fn wake_ups(&self) -> Receiver<()> {
         never()
     }
 
-    /// Whether the process that wrote the record is proven to be gone. `false` means not known, which
-    /// is the default. Only a proof may say `true`: the election then claims without waiting.
+    /// Whether the process that wrote the record is proven to be gone. `false` means not known,
+    /// which is the default. Only a proof may say `true`: the election then claims without waiting.
     fn holder_is_dead(&mut self, observed: &Observed) -> bool {
         let _ = observed;
         false
@@ -91,6 +95,10 @@ impl<L: Lock + ?Sized> Lock for Box<L> {
 
     fn describe(&self) -> String {
         (**self).describe()
+    }
+
+    fn tidy(&mut self) {
+        (**self).tidy();
     }
 
     fn wake_ups(&self) -> Receiver<()> {

@@ -35,7 +35,8 @@ impl fmt::Display for Revision {
 
 /// One candidate from its start to its end: a 128-bit random number, whatever its name is.
 ///
-/// Two processes with the same identity are two incarnations, and so is a process that started again.
+/// Two processes with the same identity are two incarnations, and so is a process that started
+/// again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Incarnation(pub u128);
 

@@ -91,9 +91,9 @@ pub struct TermEnded {
 ///
 /// Clones speak of the same term.
 ///
-/// A term can end between a check here and the side effect that follows it: if the process is paused
-/// just there, only a resource that refuses a lower [fencing token](Term::fencing_token) than the
-/// highest it has seen can keep it out.
+/// A term can end between a check here and the side effect that follows it: if the process is
+/// paused just there, only a resource that refuses a lower [fencing token](Term::fencing_token)
+/// than the highest it has seen can keep it out.
 #[derive(Clone, Debug)]
 pub struct Term {
     fencing_token: u64,
@@ -111,18 +111,20 @@ impl Term {
         self.fencing_token
     }
 
-    /// A channel that disconnects when the work should stop, for a `select!`. No message is ever sent.
+    /// A channel that disconnects when the work should stop, for a `select!`. No message is ever
+    /// sent.
     pub fn stop_signal(&self) -> &Receiver<()> {
         &self.stop
     }
 
-    /// Whether the work was told to stop. The term may still be valid, so that the work can clean up.
+    /// Whether the work was told to stop. The term may still be valid, so that the work can clean
+    /// up.
     pub fn stopped(&self) -> bool {
         self.stop.try_recv() == Err(TryRecvError::Disconnected) || !self.is_valid()
     }
 
-    /// Whether the term still holds: `false` from the instant at which its validity ends, even where
-    /// the elector's threads are frozen, and never `true` again after that.
+    /// Whether the term still holds: `false` from the instant at which its validity ends, even
+    /// where the elector's threads are frozen, and never `true` again after that.
     pub fn is_valid(&self) -> bool {
         self.validity.is_valid()
     }

@@ -64,7 +64,8 @@ const PLACES: &[&str] = &[
     "clippy.toml",
     "deny.toml",
     "examples",
-    "fuzz",
+    "fuzz/Cargo.toml",
+    "fuzz/fuzz_targets",
     "src",
     "tests",
 ];

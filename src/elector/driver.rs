@@ -270,8 +270,8 @@ impl Driver {
         self.outbox = Some(Request { call, deadline, reply_to: self.reply_to.clone() });
     }
 
-    /// Has the threads of a term ready before its claim: once the lease is won it is too late to find
-    /// that the system has no more threads.
+    /// Has the threads of a term ready before its claim: once the lease is won it is too late to
+    /// find that the system has no more threads.
     fn threads_are_ready(&mut self) -> bool {
         let Work::Callbacks(callbacks) = &self.run.work else {
             return true;

@@ -42,8 +42,8 @@ pub(super) fn start_lock_thread(
     lock: Box<dyn Lock>,
     clock: Clock,
 ) -> Result<Sender<Request>, Error> {
-    // Without a buffer a request is taken by an idle thread or not at all: one that belongs to a run
-    // which has given up on a hung call is dropped with that run.
+    // Without a buffer a request is taken by an idle thread or not at all: one that belongs to a
+    // run which has given up on a hung call is dropped with that run.
     let (sender, requests) = bounded(0);
     let thread = LockThread { lock, clock, acquire_time: Timestamp::default() };
     start("lock", move || thread.serve(&requests))?;
@@ -65,8 +65,13 @@ impl LockThread {
                     Reply::Written(intent, self.write(intent, record, expected, deadline))
                 }
             };
+            let written = matches!(reply, Reply::Written(_, Ok(_)));
             // A run that has ended no longer listens.
             let _ = reply_to.try_send(reply);
+            if written {
+                // What can wait must not delay the answer, and a panic in it is nobody's business.
+                let _ = catch_unwind(AssertUnwindSafe(|| self.lock.tidy()));
+            }
         }
     }
 

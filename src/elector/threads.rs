@@ -42,7 +42,8 @@ pub(super) struct TermThreads {
 }
 
 impl TermThreads {
-    /// Starts both threads; each waits for its message. If the term never comes, they end with this.
+    /// Starts both threads; each waits for its message. If the term never comes, they end with
+    /// this.
     pub(super) fn start(
         callbacks: &LeaderCallbacks,
         returned: &Sender<Returned>,

@@ -1,4 +1,5 @@
-//! The callback worker: new leaders, events and the log, which are user code and may block for ever.
+//! The callback worker: new leaders, events and the log, which are user code and may block for
+//! ever.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

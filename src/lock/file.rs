@@ -1,31 +1,481 @@
-//! The file lock: a log of generations in a shared directory.
+//! The file lock: a log of generations in a directory that all candidates share.
+//!
+//! `LOCK/` holds symbolic links `g.<20 digits>` whose target text is the record; the highest
+//! number is the head. Creating a name is the one thing that every file system arbitrates on its
+//! server: of several candidates that create one name, one succeeds. A symbolic link comes into
+//! being together with its content, is read in one call, and is never followed.
+//!
+//! The steps (observe, claim, renew, finish, sweep) are pure; this file runs them against a
+//! directory. It must not know when a lease has expired.
 
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use crate::clock::{Clock, Instant, entropy};
 use crate::error::{Failure, LockError};
 use crate::lock::{Intent, Lock, Observed};
-use crate::record::{LeaderElectionRecord, Revision};
+use crate::record::{LeaderElectionRecord, RecordKind, Revision};
 
-/// A lock that is a directory on a file system that all candidates share.
-#[derive(Debug)]
-pub struct FileLock;
+mod age;
+pub(crate) mod claim;
+pub(crate) mod entry;
+pub(crate) mod finish;
+pub(crate) mod layout;
+mod mount;
+pub(crate) mod observe;
+mod options;
+pub(crate) mod renew;
+pub(crate) mod step;
+pub(crate) mod store;
+pub(crate) mod sweep;
+#[cfg(test)]
+mod tests;
+mod trust;
+
+use claim::{Claim, Predecessor};
+use entry::{Entry, FORMAT, Text, encode};
+use finish::Finish;
+use layout::{MAX_GENERATION, name_of};
+pub use mount::{FileSystem, FileSystemKind};
+use observe::{Content, Head, Observe, Sight};
+pub use options::FileLockOptions;
+use renew::Renew;
+use step::{DirectoryId, Fault, FaultKind, Next, Reply, Step};
+use store::Store;
+use sweep::{Memory, REMOVALS_A_CLAIM, REMOVALS_A_RENEWAL, Sweep, Swept};
+
+/// A lock in a directory on a file system that all candidates share.
+///
+/// The directory is made with the first claim, in a parent that must exist. Only its owner may
+/// enter it, unless [`FileLockOptions::mode`] says otherwise.
+///
+/// Replacing the directory while somebody leads (`mv LOCK x; mkdir LOCK`) voids the guarantee until
+/// that leader notices, within its renew deadline, and starts fencing tokens again.
+pub struct FileLock {
+    path: PathBuf,
+    store: Box<dyn Store>,
+    clock: Clock,
+    rng: SmallRng,
+    durable: bool,
+    head: Option<Box<Head>>,
+    term: Option<Term>,
+    memory: Memory,
+    /// The highest generation ever seen in a directory, which a stale view may hide again.
+    highest: Option<(DirectoryId, u64)>,
+    /// Removals to make when there is time.
+    due: Option<Due>,
+    /// No look has succeeded yet, so that a refusal is for good.
+    first_contact: bool,
+    /// The same for writing: what can be read may be read-only.
+    never_written: bool,
+}
+
+/// The term that this lock has acquired.
+#[derive(Clone, Debug)]
+struct Term {
+    directory: DirectoryId,
+    token: u64,
+    text: Text,
+    /// The last generation that is known to be this term's.
+    generation: u64,
+    confirmed_at: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    directory: DirectoryId,
+    head: u64,
+    most: usize,
+    until: Instant,
+}
+
+impl FileLock {
+    /// A lock in the directory `path`, which is made when it is first claimed.
+    ///
+    /// # Errors
+    ///
+    /// `Fatal` if the path can't be a lock: its parent is missing or may be written by anybody,
+    /// something else than a directory stands there, or its file system is known not to be safe.
+    pub fn new(path: impl Into<PathBuf>) -> Result<Self, LockError> {
+        Self::options().open(path)
+    }
+
+    /// Settings beside the path.
+    pub fn options() -> FileLockOptions {
+        FileLockOptions::default()
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn with_store(path: PathBuf, store: Box<dyn Store>, options: &FileLockOptions) -> Self {
+        Self {
+            path,
+            store,
+            clock: options.clock.clone(),
+            rng: SmallRng::seed_from_u64(options.seed.unwrap_or_else(entropy)),
+            durable: options.durable,
+            head: None,
+            term: None,
+            memory: Memory::new(store::boot_id()),
+            highest: None,
+            due: None,
+            first_contact: true,
+            never_written: true,
+        }
+    }
+
+    fn run<S: Step>(&mut self, step: &mut S) -> S::Output {
+        let mut reply = Reply::Begin;
+        loop {
+            match step.next(self.clock.now(), reply) {
+                Next::Do(op) => reply = self.store.perform(&op),
+                Next::Done(output) => return output,
+            }
+        }
+    }
+
+    fn look(&mut self) -> Result<(), LockError> {
+        // Only a head that is known to be the highest may be looked at without a listing.
+        let known = self.head.as_deref().filter(|head| self.hidden_above(head).is_none());
+        let mut step = Observe::new(known, self.first_contact);
+        let sight = self.run(&mut step);
+        self.note_highest(step.highest());
+        let sight = sight.map_err(|fault| self.error(fault))?;
+        self.first_contact = false;
+        match sight {
+            Sight::Unchanged => {}
+            Sight::Nothing => {
+                self.head = None;
+                self.highest = None;
+                self.memory.forget();
+            }
+            Sight::Head(head) => {
+                if self.hidden_above(&head).is_some() {
+                    // The listing went back.
+                    self.memory.forget();
+                } else {
+                    self.memory.note(head.directory, head.generation, head.read_at);
+                }
+                self.head = Some(head);
+            }
+        }
+        Ok(())
+    }
+
+    fn note_highest(&mut self, (directory, generation): (DirectoryId, u64)) {
+        let known = self.highest.filter(|(known, _)| *known == directory);
+        if generation > known.map_or(0, |(_, highest)| highest) {
+            self.highest = Some((directory, generation));
+        }
+    }
+
+    /// A generation above this head that was seen earlier, and that the view of it does not show.
+    fn hidden_above(&self, head: &Head) -> Option<u64> {
+        let (directory, highest) = self.highest?;
+        (directory == head.directory && highest > head.generation).then_some(highest)
+    }
+
+    /// The version that a candidate waits on is the head and the highest generation ever seen: any
+    /// change of either starts the wait again.
+    fn version(&self, head: &Head) -> u64 {
+        // An odd factor maps no two generations to one number.
+        let hidden = self.hidden_above(head).unwrap_or(0);
+        head.nonce() ^ hidden.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    fn observed(&self) -> Result<Option<Observed>, LockError> {
+        let Some(head) = &self.head else {
+            return Ok(None);
+        };
+        let revision = Revision(head.generation);
+        match &head.content {
+            Content::Entry(entry) => {
+                let mut record = entry.record.clone();
+                if record.kind == RecordKind::Held {
+                    let token = record.fencing_token.unwrap_or(head.generation);
+                    record.renewals = head.generation.saturating_sub(token);
+                }
+                Ok(Some(Observed { record, revision, nonce: self.version(head) }))
+            }
+            Content::Corrupt(reason) => {
+                let bytes = head.text.as_deref().unwrap_or_default().escape_ascii();
+                let failure = Failure::new("read", self.name(head.generation)).hint(format!(
+                    "{reason} (it says \"{bytes}\"); its lease is waited for, and `elect reset` is \
+                     for who knows that nobody leads"
+                ));
+                Err(LockError::Corrupt { revision, nonce: self.version(head), failure })
+            }
+        }
+    }
+
+    fn acquire(
+        &mut self,
+        record: &LeaderElectionRecord,
+        expected: Option<Revision>,
+        budget: Duration,
+    ) -> Result<Revision, LockError> {
+        self.term = None;
+        self.expect(expected)?;
+        let after = self.head.as_deref().map(Predecessor::from);
+        let generation = self.next_generation(expected.map_or(0, |revision| revision.0))?;
+        let mut record = record.clone();
+        record.fencing_token = Some(generation);
+        let seen = self.head.as_ref().map(|head| (head.generation, head.read_at));
+        let entry = self.entry(record, seen);
+        let text = self.encode(&entry)?;
+        let started = self.clock.now();
+        let mut step = Claim::new(after, text.clone(), budget)
+            .durable(self.durable)
+            .first_contact(self.never_written);
+        let claimed = self.run(&mut step).map_err(|fault| self.error(fault))?;
+        self.never_written = false;
+        self.won(claimed.directory, generation, text, entry, started, budget);
+        Ok(Revision(generation))
+    }
+
+    fn next_generation(&self, after: u64) -> Result<u64, LockError> {
+        if after < MAX_GENERATION {
+            return Ok(after + 1);
+        }
+        let failure = Failure::new("write after", self.name(after))
+            .hint("the generations are used up; make another lock");
+        Err(LockError::Fatal(failure))
+    }
+
+    fn won(
+        &mut self,
+        directory: DirectoryId,
+        generation: u64,
+        text: Text,
+        entry: Entry,
+        started: Instant,
+        budget: Duration,
+    ) {
+        let now = self.clock.now();
+        // A claim has shown that nothing higher stands there.
+        self.highest = Some((directory, generation));
+        self.memory.note(directory, generation, now);
+        let confirmed_at = now;
+        self.head = Some(Box::new(Head {
+            directory,
+            generation,
+            text: Some(text.clone()),
+            content: Content::Entry(Box::new(entry)),
+            read_at: now,
+            listed_at: started,
+        }));
+        self.term = Some(Term { directory, token: generation, text, generation, confirmed_at });
+        let until = started + budget / 2;
+        self.due = Some(Due { directory, head: generation, most: REMOVALS_A_CLAIM, until });
+    }
+
+    fn renew(
+        &mut self,
+        record: &LeaderElectionRecord,
+        expected: Option<Revision>,
+        budget: Duration,
+    ) -> Result<Revision, LockError> {
+        let Term { directory, text, generation, .. } = self.own_term(record, expected)?;
+        self.next_generation(generation)?;
+        let started = self.clock.now();
+        let mut step = Renew::new(directory, generation, text, budget);
+        let renewed = self.run(&mut step).map_err(|fault| self.error(fault))?;
+        if let Some(term) = &mut self.term {
+            term.generation = renewed;
+            term.confirmed_at = self.clock.now();
+            self.memory.note(directory, renewed, term.confirmed_at);
+        }
+        let until = started + budget / 2;
+        self.due = self.memory.superseded(started).map(|_| Due {
+            directory,
+            head: renewed,
+            most: REMOVALS_A_RENEWAL,
+            until,
+        });
+        Ok(Revision(renewed))
+    }
+
+    /// This lock's term, if `record` is of it and `expected` its generation: the last confirmed
+    /// one, or a later one that a look has shown to be the term's.
+    fn own_term(
+        &mut self,
+        record: &LeaderElectionRecord,
+        expected: Option<Revision>,
+    ) -> Result<Term, LockError> {
+        let foreign = |lock: &Self| {
+            let failure = Failure::new("write", lock.path.display())
+                .hint("it is not the term that this lock has acquired");
+            LockError::Conflict(failure)
+        };
+        let Some(term) = self.term.as_mut().filter(|t| Some(t.token) == record.fencing_token)
+        else {
+            return Err(foreign(self));
+        };
+        if let Some(head) = &self.head
+            && expected == Some(Revision(head.generation))
+            && head.directory == term.directory
+            && head.text.as_ref() == Some(&term.text)
+            && head.generation > term.generation
+        {
+            term.generation = head.generation;
+            term.confirmed_at = head.read_at;
+        }
+        if expected != Some(Revision(term.generation)) {
+            return Err(foreign(self));
+        }
+        Ok(term.clone())
+    }
+
+    fn finish(
+        &mut self,
+        intent: Intent,
+        record: &LeaderElectionRecord,
+        expected: Option<Revision>,
+        budget: Duration,
+    ) -> Result<Revision, LockError> {
+        let (directory, after, seen_at) = match self.own_term(record, expected) {
+            Ok(term) => (term.directory, term.generation, term.confirmed_at),
+            Err(_) => {
+                // Not a term of this lock: as after a completion that is to be forgotten.
+                self.expect(expected)?;
+                let Some(head) = &self.head else {
+                    let failure = Failure::new("write", self.path.display())
+                        .hint("there is no record to follow");
+                    return Err(LockError::Conflict(failure));
+                };
+                (head.directory, head.generation, head.read_at)
+            }
+        };
+        let mut record = record.clone();
+        record.fencing_token = record.fencing_token.or(Some(after));
+        record.renewals = 0;
+        let text = self.encode_new(record, Some((after, seen_at)))?;
+        self.next_generation(after)?;
+        let mut step = match intent {
+            Intent::Complete => Finish::complete(directory, after, text, budget, self.durable),
+            _ => Finish::release(directory, after, text, budget),
+        };
+        let finished = self.run(&mut step).map_err(|fault| self.error(fault))?;
+        self.term = None;
+        self.head = None;
+        Ok(Revision(finished))
+    }
+
+    /// Checks that `expected` is what the last look showed: it stands for the exact version, nonce
+    /// included, that the caller has waited on. Only who has not looked gets a look made.
+    fn expect(&mut self, expected: Option<Revision>) -> Result<(), LockError> {
+        if self.head.is_none() && expected.is_some() {
+            self.look()?;
+        }
+        let known = self.head.as_ref().map(|head| Revision(head.generation));
+        if known == expected {
+            return Ok(());
+        }
+        let hint = format!("expected revision {expected:?}, found {known:?}");
+        Err(LockError::Conflict(Failure::new("write", self.path.display()).hint(hint)))
+    }
+
+    fn entry(&mut self, record: LeaderElectionRecord, seen: Option<(u64, Instant)>) -> Entry {
+        let witness = seen.and_then(|(generation, at)| self.memory.witness(generation, at));
+        Entry { format: FORMAT, record, nonce: self.rng.next_u64(), witness }
+    }
+
+    fn encode_new(
+        &mut self,
+        record: LeaderElectionRecord,
+        seen: Option<(u64, Instant)>,
+    ) -> Result<Text, LockError> {
+        let entry = self.entry(record, seen);
+        self.encode(&entry)
+    }
+
+    fn encode(&self, entry: &Entry) -> Result<Text, LockError> {
+        encode(entry).map_err(|too_long| {
+            let failure = Failure::new("write", self.path.display()).hint(format!(
+                "the record has {} bytes, at most {} fit; shorten the identity or the metadata",
+                too_long.bytes,
+                entry::MAX_TEXT_BYTES
+            ));
+            LockError::Fatal(failure)
+        })
+    }
+
+    fn name(&self, generation: u64) -> String {
+        self.path.join(name_of(generation)).display().to_string()
+    }
+
+    fn error(&self, fault: Fault) -> LockError {
+        let resource = match fault.generation {
+            Some(generation) => self.name(generation),
+            None => self.path.display().to_string(),
+        };
+        let mut failure = Failure::new(fault.operation, resource);
+        if let Some(hint) = fault.hint {
+            failure = failure.hint(hint);
+        }
+        if let Some(errno) = fault.errno {
+            failure = failure.source(std::io::Error::from_raw_os_error(errno.0));
+        }
+        match fault.kind {
+            FaultKind::Conflict => LockError::Conflict(failure),
+            FaultKind::Unavailable => LockError::Unavailable(failure),
+            FaultKind::Indeterminate => LockError::Indeterminate(failure),
+            FaultKind::Fatal => LockError::Fatal(failure),
+        }
+    }
+}
 
 impl Lock for FileLock {
     fn get(&mut self, _budget: Duration) -> Result<Option<Observed>, LockError> {
-        Ok(None)
+        self.look()?;
+        self.observed()
     }
 
     fn write(
         &mut self,
-        _intent: Intent,
-        _record: &LeaderElectionRecord,
-        _expected: Option<Revision>,
-        _budget: Duration,
+        intent: Intent,
+        record: &LeaderElectionRecord,
+        expected: Option<Revision>,
+        budget: Duration,
     ) -> Result<Revision, LockError> {
-        Err(LockError::Unavailable(Failure::new("write", "nothing")))
+        match intent {
+            Intent::Acquire => self.acquire(record, expected, budget),
+            Intent::Renew => self.renew(record, expected, budget),
+            Intent::Release | Intent::Complete => self.finish(intent, record, expected, budget),
+        }
     }
 
     fn describe(&self) -> String {
-        String::new()
+        self.path.display().to_string()
+    }
+
+    fn tidy(&mut self) {
+        let Some(Due { directory, head, most, until }) = self.due.take() else {
+            return;
+        };
+        let known = self.memory.superseded(self.clock.now()).is_some();
+        let mut step = Sweep::new(&self.memory, directory, head, most, until);
+        let swept = self.run(&mut step);
+        if let Some(name) = step.refused() {
+            self.memory.refused(name);
+        }
+        match swept {
+            Swept::All if known => self.memory.swept(directory, head, self.clock.now()),
+            Swept::WentBack => self.memory.forget(),
+            Swept::All | Swept::Some => {}
+        }
+    }
+}
+
+impl fmt::Debug for FileLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileLock").field("path", &self.path).finish_non_exhaustive()
     }
 }

@@ -2,7 +2,8 @@
 //! small world, and each safety rule broken on purpose.
 //!
 //! `cargo test --features testing --test model -- --nocapture` runs the short form. The long form:
-//! `MODEL=long cargo test --release --features testing --test model -- --nocapture --test-threads 1`.
+//! `MODEL=long cargo test --release --features testing --test model -- --nocapture --test-threads
+//! 1`.
 
 use std::collections::BTreeSet;
 

@@ -672,7 +672,8 @@ impl World {
         }
     }
 
-    /// Revisions only rise, so a write that expects an earlier one does nothing whenever it happens.
+    /// Revisions only rise, so a write that expects an earlier one does nothing whenever it
+    /// happens.
     fn forget_impossible_writes(&mut self) {
         let found = self.store.as_ref().map(|observed| observed.revision);
         self.late.retain(|write| write.expected >= found);

@@ -1,0 +1,270 @@
+//! A candidate that runs COMMAND while it leads: what `elect run` and `elect once` share.
+//!
+//! This file must not know how often to run, nor which exit code an end has.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use leaderelection::{
+    Config, ElectionEvent, Error, FileLock, LeaderCallbacks, LeaderElector, OnSuccess, Outcome,
+    Term,
+};
+use rustix::process::{getpgrp, getpid, set_child_subreaper};
+use signal_hook::consts::{SIGINT, SIGQUIT};
+
+use crate::cli::CandidateArgs;
+use crate::output::Output;
+use crate::stopping::Stopping;
+use crate::terminal::Terminal;
+use crate::timing::Timing;
+use crate::verdict::Codes;
+use crate::work::{Exit, FORCE_MARGIN, Work};
+use crate::{command, exit, signals, verdict};
+
+/// However short the retry period is.
+const SHORTEST_TICK: Duration = Duration::from_millis(1);
+
+/// Why there is no candidate: the exit code, and the reason for people.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The exit code.
+    pub code: u8,
+    /// What is wrong with what.
+    pub reason: String,
+}
+
+impl Refusal {
+    fn own(reason: impl ToString) -> Self {
+        Self { code: exit::OWN_FAILURE, reason: reason.to_string() }
+    }
+}
+
+/// Makes a candidate, lets `lead` campaign with it, and returns the exit code when all is said.
+pub fn campaign(
+    args: &CandidateArgs,
+    on_success: OnSuccess,
+    lead: impl FnOnce(&Candidate) -> u8,
+) -> u8 {
+    let output = match prepare_process().and_then(|()| Output::start(args.verbose, args.quiet)) {
+        Ok(output) => output,
+        Err(error) => {
+            eprintln!("elect: cannot start: {error}");
+            return exit::OWN_FAILURE;
+        }
+    };
+    let code = match Candidate::new(args, on_success) {
+        Ok(candidate) => lead(&candidate),
+        Err(refusal) => {
+            log::error!("{}", refusal.reason);
+            refusal.code
+        }
+    };
+    output.flush();
+    if code == exit::by_signal(SIGINT) && is_in_foreground() {
+        // At a terminal this was Ctrl-C. A shell stops its loop or script only if what it ran dies
+        // of that, and reads the same code. If it can't be raised, the code is returned.
+        let _ = signal_hook::low_level::emulate_default_handler(SIGINT);
+    }
+    code
+}
+
+fn is_in_foreground() -> bool {
+    Terminal::of(getpgrp()).is_some_and(|terminal| terminal.is_with_lender())
+}
+
+/// How COMMAND ended in a term.
+#[derive(Debug)]
+enum WorkEnd {
+    Exit(Exit),
+    /// The term was over before COMMAND was started.
+    TooLate,
+    NotStarted(io::Error),
+}
+
+/// How one campaign ended, with the term that it may have won.
+#[derive(Debug)]
+pub struct Ended {
+    /// As the library says it.
+    pub outcome: Result<Outcome, Error>,
+    /// How COMMAND ended, where it has run.
+    pub exit: Option<Exit>,
+    /// The signal that told `elect` to end, if one did.
+    pub signal: Option<i32>,
+    /// COMMAND was interrupted from the terminal, which means `elect` too.
+    pub interrupted: bool,
+}
+
+/// A candidate with its COMMAND.
+#[derive(Debug)]
+pub struct Candidate {
+    elector: LeaderElector,
+    task: Receiver<bool>,
+    ends: Receiver<WorkEnd>,
+    stopping: Stopping,
+    has_terminal: bool,
+    codes: Codes,
+}
+
+impl Candidate {
+    /// Checks all that can be checked before a campaign.
+    pub fn new(args: &CandidateArgs, on_success: OnSuccess) -> Result<Self, Refusal> {
+        if let Err(unusable) = command::check(&args.command[0]) {
+            return Err(Refusal { code: unusable.code, reason: unusable.reason });
+        }
+        let timing = Timing::of(args).map_err(Refusal::own)?;
+        let lock = open_lock(&args.lock, args.i_know)?;
+        let stopping = Stopping::listen().map_err(Refusal::own)?;
+        // Bounded by one term at a time; emptied before each campaign.
+        let (report, task) = bounded(1);
+        let (end, ends) = bounded(1);
+        let work = Arc::new(OnceLock::new());
+        let config = config(args, &timing, lock, Arc::clone(&work))
+            .on_success(on_success)
+            .callbacks(callbacks(Arc::clone(&work), report, end));
+        let elector = LeaderElector::new(config).map_err(Refusal::own)?;
+        let _ = work.set(Work {
+            command: args.command.clone(),
+            lock: args.lock.clone(),
+            identity: elector.identity().to_owned(),
+            kill_after: args.kill_after,
+            loss_grace: timing.loss_grace,
+            force_margin: (timing.stop_grace - timing.loss_grace) / 3,
+            tick: (timing.retry_period / 4).max(SHORTEST_TICK),
+            continued: stopping.continued.clone(),
+        });
+        let has_terminal = Terminal::of(getpgrp()).is_some();
+        let codes = Codes { not_acquired: args.not_acquired_exit_code, lost: args.lost_exit_code };
+        Ok(Self { elector, task, ends, stopping, has_terminal, codes })
+    }
+
+    /// The exit codes that the user chose.
+    pub fn codes(&self) -> Codes {
+        self.codes
+    }
+
+    /// One campaign, and the term that it may win.
+    pub fn run_once(&self) -> Ended {
+        // What the work of an earlier term said after its end concerns nobody.
+        while self.task.try_recv().is_ok() || self.ends.try_recv().is_ok() {}
+        let outcome = self.elector.run_until(self.task.clone(), self.stopping.stop.clone());
+        let (outcome, exit) = match (outcome, self.ends.try_recv()) {
+            (outcome, Ok(WorkEnd::Exit(exit))) => (outcome, Some(exit)),
+            (_, Ok(WorkEnd::NotStarted(source))) => {
+                (Err(Error::Thread { name: "guard", source }), None)
+            }
+            (outcome, Ok(WorkEnd::TooLate) | Err(_)) => (outcome, None),
+        };
+        let interrupted = self.has_terminal
+            && [SIGINT, SIGQUIT]
+                .into_iter()
+                .any(|signal| exit.is_some_and(|exit| exit.code == exit::by_signal(signal)));
+        let ended = Ended { outcome, exit, signal: self.stopping.signal(), interrupted };
+        self.tell(&ended);
+        ended
+    }
+}
+
+impl Candidate {
+    /// Says what the log of the election does not. By now nothing of COMMAND is left.
+    fn tell(&self, ended: &Ended) {
+        match (&ended.outcome, ended.exit) {
+            (Err(error), _) => log::error!("{}", verdict::chain(error)),
+            (Ok(Outcome::AcquireTimedOut), _) => match self.elector.get_leader() {
+                Some(leader) => log::info!("not acquired: {leader} leads"),
+                None => log::info!("not acquired: somebody else leads"),
+            },
+            (Ok(Outcome::AlreadyCompleted), _) => {
+                log::info!("the task is already completed; `elect reset` lets it run again");
+            }
+            (Ok(Outcome::SucceededUnrecorded), _) => {
+                log::error!("COMMAND succeeded, but that could not be recorded: it may run again");
+            }
+            (Ok(_), Some(Exit { code, .. })) if code > 128 => {
+                log::info!("COMMAND was ended by signal {}", code - 128);
+            }
+            (Ok(_), Some(Exit { code: 0, .. })) => log::debug!("COMMAND ended with code 0"),
+            (Ok(_), Some(Exit { code, .. })) => log::info!("COMMAND ended with code {code}"),
+            (Ok(_), None) => {}
+        }
+    }
+}
+
+/// The lock at `path`; `i_know` accepts a file system that is known not to be safe.
+pub fn open_lock(path: &Path, i_know: bool) -> Result<FileLock, Refusal> {
+    let text = path.to_string_lossy();
+    if let Some((scheme, _)) = text.split_once("://") {
+        return Err(Refusal::own(format!(
+            "cannot open lock {text}: {scheme}:// is not built in; this elect knows paths of \
+             directories only"
+        )));
+    }
+    FileLock::options().trust_anyway(i_know).open(path).map_err(Refusal::own)
+}
+
+/// Before any thread is started, which takes this over.
+fn prepare_process() -> io::Result<()> {
+    signals::hold_back_terminal_stops()?;
+    // What a guard leaves behind that was killed falls to this process.
+    Ok(set_child_subreaper(Some(getpid()))?)
+}
+
+fn config(
+    args: &CandidateArgs,
+    timing: &Timing,
+    lock: FileLock,
+    work: Arc<OnceLock<Work>>,
+) -> Config {
+    let mut config = Config::new(lock)
+        .lease_duration(timing.lease_duration)
+        .renew_deadline(timing.renew_deadline)
+        .retry_period(timing.retry_period)
+        .stop_grace(timing.stop_grace)
+        .term_limit(args.term_limit)
+        // Longer than the guard takes, and than ending by force after that.
+        .drain_timeout(args.kill_after + FORCE_MARGIN * 2 + timing.lease_duration);
+    // With -v the library's own log says all of this, and more.
+    if args.verbose == 0 {
+        config = config.on_event(move |event| tell_change(event, work.get()));
+    }
+    if let Some(identity) = &args.identity {
+        config = config.identity(identity);
+    }
+    if let Some(wait) = args.wait {
+        config = config.acquire_timeout(wait);
+    }
+    config
+}
+
+/// A line for each change that matters to who waits. The library's warnings come beside these.
+fn tell_change(event: &ElectionEvent, work: Option<&Work>) {
+    let own = work.map_or("", |work| &work.identity);
+    match event {
+        ElectionEvent::LeaderChanged(Some(leader)) if **leader != *own => {
+            log::info!("{leader} leads");
+        }
+        ElectionEvent::Acquired { fencing_token } => {
+            log::info!("{own} leads, with fencing token {fencing_token}: this candidate");
+        }
+        _ => {}
+    }
+}
+
+fn callbacks(
+    work: Arc<OnceLock<Work>>,
+    report: Sender<bool>,
+    end: Sender<WorkEnd>,
+) -> LeaderCallbacks {
+    LeaderCallbacks::new().on_started_leading(move |term: &Term| {
+        let ended = match work.get().map(|work| work.run(term)) {
+            Some(Ok(Some(exit))) => WorkEnd::Exit(exit),
+            Some(Ok(None)) | None => WorkEnd::TooLate,
+            Some(Err(error)) => WorkEnd::NotStarted(error),
+        };
+        let success = matches!(ended, WorkEnd::Exit(Exit { code: 0, told_to_end: false }));
+        let _ = end.try_send(ended);
+        let _ = report.try_send(success);
+    })
+}

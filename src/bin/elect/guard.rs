@@ -1,0 +1,335 @@
+//! `elect guard`: stands between `elect` and COMMAND, and sees to it that COMMAND ends in time.
+//!
+//! A process of its own, because `elect` may be frozen or killed. It learns each new deadline from
+//! a socket, which is its standard input, and ends everything below it at the last one or when the
+//! socket closes. As a child subreaper it is the parent of all that COMMAND leaves behind, so it
+//! knows when nothing is left. It has one thread: the parent-death signal of COMMAND would come
+//! when the thread that started it ends.
+//!
+//! What escapes it: an uninterruptible sleep, until that ends; a process that has changed its user;
+//! all but COMMAND itself if `elect` and its guard are killed at once; and everything, for a
+//! moment, if `elect`, guard and COMMAND were frozen together. Against the last there is the
+//! fencing token.
+//!
+//! It must not know why a term ends, and it prints nothing once COMMAND runs: a write could block.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process_group, set_child_subreaper, wait,
+};
+use signal_hook::consts::SIGCHLD;
+
+use crate::control::{self, Order, Received, Report};
+use crate::guard::plan::{Action, Event, Plan};
+use crate::terminal::Terminal;
+use crate::timer::Timer;
+use crate::{descendants, exit, signals};
+
+mod plan;
+
+/// What `elect` tells its guard from the start.
+#[derive(clap::Args, Debug)]
+pub struct GuardArgs {
+    /// The term's deadline, in nanoseconds of the boot clock.
+    #[arg(long)]
+    deadline: u64,
+    /// From SIGTERM to SIGKILL when the term ends on purpose, in milliseconds.
+    #[arg(long)]
+    kill_after_millis: u64,
+    /// The same when the leadership is lost.
+    #[arg(long)]
+    loss_grace_millis: u64,
+    /// The process group of `elect`, which lends the terminal.
+    #[arg(long)]
+    lender: i32,
+    /// COMMAND and its arguments.
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+impl GuardArgs {
+    /// The arguments that [`GuardArgs`] is parsed from, for `elect` to start its guard with.
+    pub fn to_words(
+        deadline: u64,
+        kill_after: Duration,
+        loss_grace: Duration,
+        lender: Pid,
+        command: &[OsString],
+    ) -> Vec<OsString> {
+        let mut words: Vec<OsString> = vec![
+            "guard".into(),
+            format!("--deadline={deadline}").into(),
+            format!("--kill-after-millis={}", kill_after.as_millis()).into(),
+            format!("--loss-grace-millis={}", loss_grace.as_millis()).into(),
+            format!("--lender={}", lender.as_raw_nonzero()).into(),
+            "--".into(),
+        ];
+        words.extend_from_slice(command);
+        words
+    }
+}
+
+/// Runs COMMAND until it has ended or has to, and returns its exit code when nothing of it is left.
+pub fn run(args: &GuardArgs) -> u8 {
+    match Guard::start(args) {
+        Ok(Some(guard)) => guard.watch(),
+        Ok(None) => exit::LOST,
+        Err(error) => {
+            eprintln!("elect: cannot start the guard of {}: {error}", args.command[0].display());
+            exit::OWN_FAILURE
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Guard {
+    plan: Plan,
+    lease: Timer,
+    grace: Timer,
+    child_signals: UnixStream,
+    terminal: Option<Terminal>,
+    /// COMMAND's process group, which is also its process id; known to be ours until it is reaped.
+    group: Pid,
+    command_code: Option<u8>,
+    paused: bool,
+    connected: bool,
+}
+
+impl Guard {
+    /// Starts COMMAND; `None` where `elect` or the term was gone before that.
+    fn start(args: &GuardArgs) -> io::Result<Option<Self>> {
+        signals::hold_back_terminal_stops()?;
+        // `elect` gets them too and decides. A handler, unlike ignoring, does not pass on to
+        // COMMAND.
+        for signal in signals::heeded() {
+            signal_hook::flag::register(signal, Arc::<AtomicBool>::default())?;
+        }
+        set_child_subreaper(Some(getpid()))?;
+        // Without this, `ps` would call it `exe`.
+        let _ = rustix::thread::set_name(c"elect-guard");
+        let child_signals = child_signals()?;
+        let (lease, grace) = (Timer::new()?, Timer::new()?);
+        lease.set_at(args.deadline)?;
+        let Some(stdin) = wait_for_begin(&lease)? else { return Ok(None) };
+        let terminal = Pid::from_raw(args.lender).and_then(Terminal::of);
+        let child = start_command(args, stdin)?;
+        let kill_after = Duration::from_millis(args.kill_after_millis);
+        let loss_grace = Duration::from_millis(args.loss_grace_millis);
+        Ok(Some(Self {
+            plan: Plan::new(args.deadline, kill_after, loss_grace),
+            lease,
+            grace,
+            child_signals,
+            terminal,
+            group: child,
+            command_code: None,
+            paused: false,
+            connected: true,
+        }))
+    }
+
+    fn watch(mut self) -> u8 {
+        loop {
+            if !self.reap() {
+                self.give_terminal_back();
+                return self.command_code.unwrap_or(exit::OWN_FAILURE);
+            }
+            self.sleep();
+            self.read_orders();
+            if self.lease.has_fired() {
+                self.happened(Event::LeaseTimer);
+            }
+            if self.grace.has_fired() {
+                self.happened(Event::GraceTimer);
+            }
+        }
+    }
+
+    /// Until an order, a child's signal or a timer.
+    fn sleep(&self) {
+        let mut waiting = vec![
+            PollFd::new(&self.child_signals, PollFlags::IN),
+            PollFd::new(&self.lease, PollFlags::IN),
+            PollFd::new(&self.grace, PollFlags::IN),
+        ];
+        let control = control_socket();
+        if self.connected {
+            waiting.push(PollFd::new(&control, PollFlags::IN));
+        }
+        // Interrupted or failed: whatever there is to do is looked for anyway.
+        let _ = poll(&mut waiting, None);
+        let mut bytes = [0; 64];
+        let _ = rustix::io::read(&self.child_signals, &mut bytes);
+    }
+
+    /// Before the timers, so that a guard that was frozen learns of the renewals it has missed.
+    fn read_orders(&mut self) {
+        while self.connected {
+            match control::try_receive(control_socket()) {
+                Received::Nothing => return,
+                Received::Closed => {
+                    self.connected = false;
+                    self.happened(Event::Lose);
+                }
+                Received::Message(Order::Deadline(nanos), _) => {
+                    self.happened(Event::Deadline(nanos));
+                }
+                Received::Message(Order::Stop, _) => self.happened(Event::Stop),
+                Received::Message(Order::Lose, _) => self.happened(Event::Lose),
+                Received::Message(Order::Continue, _) => self.resume(),
+                Received::Message(Order::Begin, _) => {}
+            }
+        }
+    }
+
+    fn happened(&mut self, event: Event) {
+        for action in self.plan.step(event) {
+            match action {
+                Action::Terminate { wake } => {
+                    self.signal(Signal::TERM);
+                    if wake {
+                        self.signal(Signal::CONT);
+                    }
+                }
+                Action::Kill => self.signal(Signal::KILL),
+                // Only nonsense as a time could fail, and then killing now is the safe side.
+                Action::SetLease(nanos) => {
+                    self.lease.set_at(nanos).unwrap_or_else(|_| self.signal(Signal::KILL));
+                }
+                Action::SetGrace(span) => {
+                    self.grace.set_in(span).unwrap_or_else(|_| self.signal(Signal::KILL));
+                }
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        match self.command_code {
+            None => descendants::signal_group_and_escaped(self.group, signal),
+            // The number of a group whose leader is buried may soon be another's.
+            Some(_) => descendants::signal_all(signal, None),
+        }
+    }
+
+    /// Buries who has ended and notes what COMMAND did. Whether anybody is left.
+    fn reap(&mut self) -> bool {
+        loop {
+            match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+                Ok(Some((pid, status))) if pid == self.group => self.command_did(status),
+                Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn command_did(&mut self, status: WaitStatus) {
+        if let Some(signal) = status.stopping_signal() {
+            return self.command_stopped(signal);
+        }
+        let by_signal = status.terminating_signal();
+        let code = match (status.exit_status(), by_signal) {
+            (Some(code), _) => code as u8,
+            (None, Some(signal)) => exit::by_signal(signal),
+            (None, None) => return,
+        };
+        self.command_code = Some(code);
+        if by_signal.is_some()
+            && let Some(terminal) = &self.terminal
+        {
+            terminal.restore_modes();
+        }
+        self.happened(Event::CommandEnded);
+    }
+
+    /// Only the terminal's own stops matter: with others, somebody meant COMMAND alone.
+    fn command_stopped(&mut self, signal: i32) {
+        let Some(terminal) = &self.terminal else { return };
+        let wants_terminal = [Signal::TTIN, Signal::TTOU].map(Signal::as_raw).contains(&signal);
+        if wants_terminal && terminal.is_with_lender() {
+            // A shell's `fg` of a running job tells nobody; this is how it shows.
+            self.paused = true;
+            self.resume();
+        } else if wants_terminal || signal == Signal::TSTP.as_raw() {
+            terminal.take_back_from(self.group);
+            self.paused = true;
+            let _ = control::send(control_socket(), Report::Paused(signal), None);
+        }
+    }
+
+    fn resume(&mut self) {
+        if !std::mem::take(&mut self.paused) || self.command_code.is_some() {
+            return;
+        }
+        if let Some(terminal) = &self.terminal {
+            terminal.lend_to(self.group);
+        }
+        let _ = kill_process_group(self.group, Signal::CONT);
+    }
+
+    fn give_terminal_back(&self) {
+        if let Some(terminal) = &self.terminal {
+            terminal.take_back_from(self.group);
+        }
+    }
+}
+
+/// The socket to `elect`: standard input, the one place where a process can be handed a file
+/// safely.
+fn control_socket() -> BorrowedFd<'static> {
+    rustix::stdio::stdin()
+}
+
+/// Gets a byte for each SIGCHLD.
+fn child_signals() -> io::Result<UnixStream> {
+    let (read, write) = UnixStream::pair()?;
+    read.set_nonblocking(true)?;
+    signal_hook::low_level::pipe::register(SIGCHLD, write)?;
+    Ok(read)
+}
+
+/// The standard input for COMMAND; `None` where `elect` or the term ended first.
+fn wait_for_begin(lease: &Timer) -> io::Result<Option<File>> {
+    loop {
+        match control::try_receive(control_socket()) {
+            Received::Message(Order::Begin, Some(stdin)) => return Ok(Some(stdin)),
+            Received::Nothing => {}
+            Received::Message(..) | Received::Closed => return Ok(None),
+        }
+        let control = control_socket();
+        let mut waiting = [PollFd::new(&control, PollFlags::IN), PollFd::new(lease, PollFlags::IN)];
+        poll(&mut waiting, None)?;
+        if lease.has_fired() {
+            return Ok(None);
+        }
+    }
+}
+
+/// COMMAND's process id. It begins as `elect start`, which sets what only the process itself can.
+fn start_command(args: &GuardArgs, stdin: File) -> io::Result<Pid> {
+    let own = getpid().as_raw_nonzero();
+    let child = Command::new("/proc/self/exe")
+        .arg0("elect")
+        .args(["start".into(), format!("--guard={own}"), format!("--lender={}", args.lender)])
+        .arg("--")
+        .args(&args.command)
+        .stdin(Stdio::from(stdin))
+        .process_group(0)
+        .spawn()?;
+    // Dropping the handle neither kills nor waits: `reap` does both.
+    i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| io::Error::other(format!("the system gave the process id {}", child.id())))
+}

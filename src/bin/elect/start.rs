@@ -1,0 +1,58 @@
+//! `elect start`: the last step before COMMAND, in the process that becomes COMMAND.
+//!
+//! It sets what a process can only set for itself: that it dies with its guard, and that it takes
+//! the terminal, before anything of COMMAND could read from it.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::process::{Pid, Signal, getpgrp, getppid, set_parent_process_death_signal};
+
+use crate::terminal::Terminal;
+use crate::{exit, signals};
+
+/// What the guard tells the process that becomes COMMAND.
+#[derive(clap::Args, Debug)]
+pub struct StartArgs {
+    /// The guard's process id.
+    #[arg(long)]
+    guard: i32,
+    /// The process group that lends the terminal.
+    #[arg(long)]
+    lender: i32,
+    /// COMMAND and its arguments.
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+/// Becomes COMMAND; returns only where that failed, with an exit code.
+pub fn run(args: &StartArgs) -> u8 {
+    let error = become_command(args);
+    eprintln!("elect: cannot execute {}: {error}", args.command[0].display());
+    match error.kind() {
+        io::ErrorKind::NotFound => exit::NOT_FOUND,
+        _ => exit::NOT_EXECUTABLE,
+    }
+}
+
+fn become_command(args: &StartArgs) -> io::Error {
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        return error.into();
+    }
+    // A guard that died before that call sends no signal any more.
+    if getppid() != Pid::from_raw(args.guard) {
+        return io::Error::other("its guard has ended");
+    }
+    if let Err(error) = signals::hold_back_terminal_stops() {
+        return error;
+    }
+    if let Some(terminal) = Pid::from_raw(args.lender).and_then(Terminal::of) {
+        terminal.lend_to(getpgrp());
+    }
+    if let Err(error) = signals::allow_terminal_stops() {
+        return error;
+    }
+    Command::new(&args.command[0]).args(&args.command[1..]).exec()
+}

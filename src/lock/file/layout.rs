@@ -1,0 +1,65 @@
+//! The names in a lock directory: `g.` and twenty digits, one for each generation.
+//!
+//! Every other name is ignored.
+
+/// The highest generation that a name may have. A higher number is ignored, so that a stray name
+/// can't use up the numbers.
+pub const MAX_GENERATION: u64 = i64::MAX as u64;
+
+/// The name of a generation.
+pub fn name_of(generation: u64) -> String {
+    format!("g.{generation:020}")
+}
+
+/// What a name in the directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Name {
+    /// A generation.
+    Generation(u64),
+    /// A generation's name with a number that is too high: worth a warning.
+    TooHigh,
+    /// None of ours.
+    Other,
+}
+
+/// Reads a name as it stands in the directory.
+pub fn parse_name(name: &[u8]) -> Name {
+    let Some(digits) = name.strip_prefix(b"g.") else {
+        return Name::Other;
+    };
+    if digits.len() != 20 || !digits.iter().all(u8::is_ascii_digit) {
+        return Name::Other;
+    }
+    let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u64>().ok());
+    match number {
+        // The first generation is 1, so that a token of 0 is older than every term's.
+        Some(0) => Name::Other,
+        Some(number) if number <= MAX_GENERATION => Name::Generation(number),
+        _ => Name::TooHigh,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_read_back_and_sort_by_number() {
+        for generation in [1, 9, 10, MAX_GENERATION] {
+            assert_eq!(parse_name(name_of(generation).as_bytes()), Name::Generation(generation));
+        }
+        assert!(name_of(9) < name_of(10));
+    }
+
+    #[test]
+    fn other_names_are_ignored() {
+        for name in ["g.1", "g.0000000000000000001", "x.00000000000000000001", "g.", ""] {
+            assert_eq!(parse_name(name.as_bytes()), Name::Other, "{name}");
+        }
+        assert_eq!(parse_name(b"g.0000000000000000000a"), Name::Other);
+        assert_eq!(parse_name(b"g.+0000000000000000001"), Name::Other);
+        assert_eq!(parse_name(name_of(0).as_bytes()), Name::Other);
+        assert_eq!(parse_name(b"g.09223372036854775808"), Name::TooHigh);
+        assert_eq!(parse_name(b"g.99999999999999999999"), Name::TooHigh);
+    }
+}

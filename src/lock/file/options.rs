@@ -1,0 +1,203 @@
+//! The settings of a file lock, and whether its path can be one.
+
+use std::fs::Metadata;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Access;
+
+use crate::clock::Clock;
+use crate::error::{Failure, LockError};
+use crate::lock::file::FileLock;
+use crate::lock::file::store::Directory;
+use crate::lock::file::trust;
+
+/// Settings of a [`FileLock`] beside its path.
+#[derive(Clone, Debug)]
+pub struct FileLockOptions {
+    pub(super) durable: bool,
+    mode: u32,
+    world_writable: bool,
+    trust_anyway: bool,
+    pub(super) clock: Clock,
+    pub(super) seed: Option<u64>,
+}
+
+impl Default for FileLockOptions {
+    fn default() -> Self {
+        Self {
+            durable: true,
+            mode: 0o700,
+            world_writable: false,
+            trust_anyway: false,
+            clock: Clock::system(),
+            seed: None,
+        }
+    }
+}
+
+impl FileLockOptions {
+    /// Whether claims and completions are synced before they count, so that fencing tokens survive
+    /// a power cut. Default: yes.
+    #[must_use]
+    pub fn durable(mut self, durable: bool) -> Self {
+        self.durable = durable;
+        self
+    }
+
+    /// The permissions of the directory, if this lock makes it. Default: `0o700`; `0o770` shares it
+    /// with a group.
+    #[must_use]
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode & 0o7777;
+        self
+    }
+
+    /// Accept a directory that anybody may rename or fill, and so anybody may break. Default: no.
+    #[must_use]
+    pub fn allow_world_writable(mut self, allow: bool) -> Self {
+        self.world_writable = allow;
+        self
+    }
+
+    /// Accept a file system that is known not to be safe (see [`FileSystemKind::distrust`]), and so
+    /// accept two leaders at once. Default: no.
+    ///
+    /// [`FileSystemKind::distrust`]: crate::FileSystemKind::distrust
+    #[must_use]
+    pub fn trust_anyway(mut self, trust: bool) -> Self {
+        self.trust_anyway = trust;
+        self
+    }
+
+    /// The clock for attempt windows and sweeps. Default: the machine's.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The seed of the nonces. Default: from the system.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// A lock in the directory `path`, which is made when it is first claimed.
+    ///
+    /// # Errors
+    ///
+    /// As [`FileLock::new`].
+    pub fn open(self, path: impl Into<PathBuf>) -> Result<FileLock, LockError> {
+        let path = absolute(&path.into())?;
+        self.check(&path)?;
+        let store = Directory::new(&path, self.mode);
+        Ok(FileLock::with_store(path, Box::new(store), &self))
+    }
+
+    /// A lock whose system calls are carried out by `store`.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn open_store(
+        self,
+        path: impl Into<PathBuf>,
+        store: impl crate::lock::file::store::Store + 'static,
+    ) -> FileLock {
+        FileLock::with_store(path.into(), Box::new(store), &self)
+    }
+
+    /// The store of the directory `path`, to be wrapped by one that injects faults.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn store(&self, path: &Path) -> impl crate::lock::file::store::Store + 'static {
+        Directory::new(path, self.mode)
+    }
+
+    fn check(&self, path: &Path) -> Result<(), LockError> {
+        let Some(parent) = path.parent() else {
+            return Err(refusal("use", path, "it has no parent directory"));
+        };
+        self.check_parent(parent)?;
+        if !self.trust_anyway {
+            trust::check(path, parent)?;
+        }
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if !found.is_dir() => Err(refusal(
+                "use",
+                path,
+                "a lock is a directory, and something else stands there; choose another path",
+            )),
+            Ok(found) if self.open_to_anybody(&found) => Err(refusal(
+                "use",
+                path,
+                "anybody may write there, and so break the lock; take that permission away \
+                 (chmod o-w), or allow it on purpose",
+            )),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => may_make(parent, path),
+            Err(error) => Err(failed("examine", path, error)),
+        }
+    }
+
+    fn check_parent(&self, parent: &Path) -> Result<(), LockError> {
+        match std::fs::metadata(parent) {
+            Ok(found) if !found.is_dir() => {
+                Err(refusal("use", parent, "the lock's parent must be a directory"))
+            }
+            Ok(found) if self.open_to_anybody(&found) => Err(refusal(
+                "use",
+                parent,
+                "anybody may write there and it is not sticky, so anybody could replace the lock; \
+                 choose another place, set the sticky bit (chmod +t), or allow it on purpose",
+            )),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(refusal(
+                "use",
+                parent,
+                "the lock's parent directory does not exist; make it first",
+            )),
+            Err(error) => Err(failed("examine", parent, error)),
+        }
+    }
+
+    fn open_to_anybody(&self, found: &Metadata) -> bool {
+        let mode = found.permissions().mode();
+        let (others_write, sticky) = (mode & 0o002 != 0, mode & 0o1000 != 0);
+        others_write && !sticky && !self.world_writable
+    }
+}
+
+/// A process may change its directory while it leads; and a slash at the end would follow a link.
+fn absolute(path: &Path) -> Result<PathBuf, LockError> {
+    if path.as_os_str().is_empty() {
+        return Err(refusal("use", path, "the path is empty"));
+    }
+    let absolute = std::path::absolute(path).map_err(|error| failed("resolve", path, error))?;
+    match (absolute.parent(), absolute.file_name()) {
+        (Some(parent), Some(name)) => Ok(parent.join(name)),
+        _ => Err(refusal("use", path, "it names no directory that could be made")),
+    }
+}
+
+/// The directory will have to be made: whether that is permitted is known before the first claim.
+fn may_make(parent: &Path, path: &Path) -> Result<(), LockError> {
+    match rustix::fs::access(parent, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => Ok(()),
+        Err(errno) => {
+            let failure = Failure::new("make", path.display())
+                .hint(format!("{} can't be written; choose another place", parent.display()))
+                .source(std::io::Error::from(errno));
+            Err(LockError::Fatal(failure))
+        }
+    }
+}
+
+fn refusal(operation: &str, path: &Path, hint: &str) -> LockError {
+    LockError::Fatal(Failure::new(operation, path.display()).hint(hint))
+}
+
+fn failed(operation: &str, path: &Path, error: std::io::Error) -> LockError {
+    LockError::Fatal(Failure::new(operation, path.display()).source(error))
+}

@@ -1,0 +1,190 @@
+//! The system calls of the file lock, on a real directory.
+
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, Stat};
+use rustix::io::Errno as Os;
+
+use crate::lock::file::entry::{BootId, MAX_TEXT_BYTES};
+use crate::lock::file::layout::{Name, name_of, parse_name};
+use crate::lock::file::step::{DirectoryId, Errno, Op, Reply};
+
+/// Carries out the system calls of the file lock's steps.
+pub trait Store: Send {
+    /// Carries out one call, however long that takes.
+    fn perform(&mut self, op: &Op) -> Reply;
+}
+
+/// A directory of the file system.
+pub(super) struct Directory {
+    path: PathBuf,
+    mode: Mode,
+    open: Option<OwnedFd>,
+    /// The parent as it was first seen. Where it is another one now, what was mounted there may be
+    /// gone, and a directory made there would be a lock that nobody else has.
+    parent: Option<DirectoryId>,
+    parent_synced: bool,
+    warned: bool,
+}
+
+impl Directory {
+    pub(super) fn new(path: &Path, mode: u32) -> Self {
+        let mode = Mode::from_raw_mode(mode);
+        let parent = rustix::fs::stat(parent_of(path)).ok().map(|stat| id_of(&stat));
+        let path = path.to_owned();
+        Self { path, mode, open: None, parent, parent_synced: false, warned: false }
+    }
+
+    fn open(&mut self) -> Result<Reply, Os> {
+        self.open = None;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(&self.path, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&directory)?;
+        self.open = Some(directory);
+        Ok(Reply::Opened(id_of(&stat)))
+    }
+
+    /// The directory that the last [`Op::Open`] opened.
+    fn opened(&self) -> Result<&OwnedFd, Os> {
+        self.open.as_ref().ok_or(Os::BADF)
+    }
+
+    fn make(&self) -> Result<Reply, Os> {
+        let parent = id_of(&rustix::fs::stat(parent_of(&self.path))?);
+        if self.parent.is_some_and(|known| known != parent) {
+            return Err(Os::STALE);
+        }
+        rustix::fs::mkdir(&self.path, self.mode)?;
+        // The process's umask does not know what the group of candidates needs.
+        rustix::fs::chmod(&self.path, self.mode)?;
+        Ok(Reply::Done)
+    }
+
+    fn list(&mut self) -> Result<Reply, Os> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(self.opened()?)? {
+            match parse_name(entry?.file_name().to_bytes()) {
+                Name::Generation(generation) => names.push(generation),
+                Name::TooHigh if !self.warned => {
+                    self.warned = true;
+                    log::warn!(
+                        "{}: a name with a number above 2^63-1 is ignored; it is not of this lock",
+                        self.path.display()
+                    );
+                }
+                Name::TooHigh | Name::Other => {}
+            }
+        }
+        names.sort_unstable();
+        Ok(Reply::Listed(names.into()))
+    }
+
+    fn read(&self, generation: u64) -> Result<Reply, Os> {
+        // Room for more than a text may have shows that one is too long.
+        let mut buffer = [MaybeUninit::<u8>::uninit(); MAX_TEXT_BYTES + 1];
+        let name = name_of(generation);
+        match rustix::fs::readlinkat_raw(self.opened()?, &name, &mut buffer) {
+            Ok((text, _)) => Ok(Reply::Text(Arc::from(&*text))),
+            Err(Os::INVAL) => Ok(Reply::NotALink),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn sync(&mut self) -> Result<Reply, Os> {
+        sync(self.opened()?)?;
+        // What stands in a directory is of no use when the directory itself is lost. Who made it may
+        // have ended before it could say so to the disk, so everybody does, once.
+        if !self.parent_synced {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            match rustix::fs::open(parent_of(&self.path), flags, Mode::empty()) {
+                Ok(parent) => sync(&parent)?,
+                // A parent that we may pass through but not read can't be synced by us.
+                Err(Os::ACCESS) => {}
+                Err(errno) => return Err(errno),
+            }
+            self.parent_synced = true;
+        }
+        Ok(Reply::Done)
+    }
+
+    fn try_perform(&mut self, op: &Op) -> Result<Reply, Os> {
+        match op {
+            Op::Open => self.open(),
+            Op::Make => self.make(),
+            Op::List => self.list(),
+            Op::Read(generation) => self.read(*generation),
+            Op::Create(generation, text) => {
+                rustix::fs::symlinkat(&**text, self.opened()?, name_of(*generation))?;
+                Ok(Reply::Done)
+            }
+            Op::Link { from, to } => {
+                let directory = self.opened()?;
+                // Without a flag to follow it, the symbolic link itself is linked.
+                let (from, to) = (name_of(*from), name_of(*to));
+                rustix::fs::linkat(directory, from, directory, to, AtFlags::empty())?;
+                Ok(Reply::Done)
+            }
+            Op::Remove(generation) => {
+                rustix::fs::unlinkat(self.opened()?, name_of(*generation), AtFlags::empty())?;
+                Ok(Reply::Done)
+            }
+            Op::Sync => self.sync(),
+        }
+    }
+}
+
+fn sync(directory: &OwnedFd) -> Result<(), Os> {
+    match rustix::fs::fsync(directory) {
+        // Some file systems have nothing to sync in a directory, and say so.
+        Err(Os::INVAL | Os::OPNOTSUPP | Os::NOSYS) => Ok(()),
+        result => result,
+    }
+}
+
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+// The types of both differ among platforms.
+#[allow(clippy::unnecessary_cast)]
+fn id_of(stat: &Stat) -> DirectoryId {
+    DirectoryId { device: stat.st_dev as u64, inode: stat.st_ino as u64 }
+}
+
+impl Store for Directory {
+    fn perform(&mut self, op: &Op) -> Reply {
+        loop {
+            return match self.try_perform(op) {
+                Ok(reply) => reply,
+                Err(Os::INTR) => continue,
+                Err(Os::EXIST) => Reply::Exists,
+                Err(Os::NOENT) => Reply::Missing,
+                Err(errno) => Reply::Failed(Errno(errno.raw_os_error())),
+            };
+        }
+    }
+}
+
+impl fmt::Debug for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Directory").field(&self.path).finish()
+    }
+}
+
+/// The boot of this machine and this process's time namespace, where the system tells both.
+pub(super) fn boot_id() -> Option<BootId> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let boot: String = boot.trim().chars().filter(|c| *c != '-').collect();
+    // Kernels without time namespaces have one clock for all.
+    let namespace = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
+    let namespace = namespace.to_string_lossy();
+    let number: String = namespace.chars().filter(char::is_ascii_digit).collect();
+    Some(format!("{boot}-{number}").into())
+}

@@ -1,0 +1,275 @@
+//! The file lock on a real directory, with a clock that the test advances.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::record::Incarnation;
+
+mod rules;
+
+const SECOND: Duration = Duration::from_secs(1);
+const BUDGET: Duration = Duration::from_secs(10);
+
+struct Bench {
+    clock: Clock,
+    scratch: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { clock: Clock::simulated(), scratch: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.scratch.path().join("x.lock")
+    }
+
+    fn lock(&self) -> FileLock {
+        FileLock::options().clock(self.clock.clone()).open(self.path()).unwrap()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn record(incarnation: u128) -> LeaderElectionRecord {
+    LeaderElectionRecord::new("a", Incarnation(incarnation), SECOND * 15)
+}
+
+fn of_term(record: &LeaderElectionRecord, token: Revision) -> LeaderElectionRecord {
+    LeaderElectionRecord { fencing_token: Some(token.0), ..record.clone() }
+}
+
+fn acquire(lock: &mut FileLock, incarnation: u128) -> Revision {
+    let expected = lock.get(BUDGET).unwrap().map(|observed| observed.revision);
+    lock.write(Intent::Acquire, &record(incarnation), expected, BUDGET).unwrap()
+}
+
+#[test]
+fn reading_makes_nothing() {
+    let bench = Bench::new();
+    assert_eq!(bench.lock().get(BUDGET).unwrap(), None);
+    assert!(!bench.path().exists());
+}
+
+#[test]
+fn a_term_is_acquired_renewed_and_released() {
+    let bench = Bench::new();
+    let (mut lock, mut other) = (bench.lock(), bench.lock());
+    let token = acquire(&mut lock, 1);
+    assert_eq!(token, Revision(1));
+    let mut term = of_term(&record(1), token);
+    let mut revision = token;
+    for renewals in 1..=3 {
+        term.renewals = renewals;
+        revision = lock.write(Intent::Renew, &term, Some(revision), BUDGET).unwrap();
+        let seen = other.get(BUDGET).unwrap().unwrap();
+        assert_eq!(seen.revision, revision);
+        assert_eq!(seen.record.renewals, renewals);
+        assert_eq!(seen.record.fencing_token, Some(1));
+        assert_eq!(seen.record.kind, RecordKind::Held);
+    }
+    let released = term.with_kind(RecordKind::Released);
+    lock.write(Intent::Release, &released, Some(revision), BUDGET).unwrap();
+    let seen = other.get(BUDGET).unwrap().unwrap();
+    assert_eq!(seen.record.kind, RecordKind::Released);
+    assert_eq!(acquire(&mut other, 2), Revision(6));
+}
+
+#[test]
+fn the_directory_is_its_owners() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = Bench::new();
+    acquire(&mut bench.lock(), 1);
+    let mode = std::fs::metadata(bench.path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
+fn a_second_claim_of_the_same_version_is_a_conflict() {
+    let bench = Bench::new();
+    let (mut lock, mut other) = (bench.lock(), bench.lock());
+    assert_eq!(other.get(BUDGET).unwrap(), None);
+    acquire(&mut lock, 1);
+    let error = other.write(Intent::Acquire, &record(2), None, BUDGET).unwrap_err();
+    assert!(matches!(error, LockError::Conflict(_)), "{error}");
+}
+
+#[test]
+fn a_renewal_whose_reply_was_lost_is_found_by_its_retry() {
+    let bench = Bench::new();
+    let mut lock = bench.lock();
+    let token = acquire(&mut lock, 1);
+    let term = of_term(&record(1), token);
+    let (from, to) = (bench.path().join(name_of(1)), bench.path().join(name_of(2)));
+    std::fs::hard_link(from, to).unwrap();
+    let renewed = lock.write(Intent::Renew, &term, Some(token), BUDGET).unwrap();
+    assert_eq!(renewed, Revision(2));
+}
+
+#[test]
+fn a_replaced_directory_ends_the_term() {
+    let bench = Bench::new();
+    let mut lock = bench.lock();
+    let token = acquire(&mut lock, 1);
+    std::fs::rename(bench.path(), bench.scratch.path().join("aside")).unwrap();
+    std::fs::create_dir(bench.path()).unwrap();
+    let term = of_term(&record(1), token);
+    let error = lock.write(Intent::Renew, &term, Some(token), BUDGET).unwrap_err();
+    assert!(matches!(error, LockError::Conflict(_)), "{error}");
+    assert!(error.to_string().contains("replaced"), "{error}");
+}
+
+#[test]
+fn a_release_that_does_not_follow_its_term_reads_as_held() {
+    let bench = Bench::new();
+    let mut lock = bench.lock();
+    let token = acquire(&mut lock, 1);
+    // A released record of another term, as a late or hostile write would leave it.
+    let foreign = of_term(&record(9), token).with_kind(RecordKind::Released);
+    let text = lock.encode_new(foreign, None).unwrap();
+    let name = bench.path().join(name_of(2));
+    std::os::unix::fs::symlink(std::str::from_utf8(&text).unwrap(), name).unwrap();
+    let seen = bench.lock().get(BUDGET).unwrap().unwrap();
+    assert_eq!(seen.revision, Revision(2));
+    assert_eq!(seen.record.kind, RecordKind::Held);
+}
+
+#[test]
+fn a_completion_stands_for_good_and_can_be_forgotten_on_purpose() {
+    let bench = Bench::new();
+    let mut lock = bench.lock();
+    let token = acquire(&mut lock, 1);
+    let completed = of_term(&record(1), token).with_kind(RecordKind::Completed);
+    let revision = lock.write(Intent::Complete, &completed, Some(token), BUDGET).unwrap();
+    let mut other = bench.lock();
+    let seen = other.get(BUDGET).unwrap().unwrap();
+    assert_eq!(seen.record.kind, RecordKind::Completed);
+    let reset = seen.record.with_kind(RecordKind::Released);
+    other.write(Intent::Release, &reset, Some(revision), BUDGET).unwrap();
+    let seen = other.get(BUDGET).unwrap().unwrap();
+    assert_eq!(seen.record.kind, RecordKind::Released);
+    assert!(acquire(&mut other, 2) > revision);
+}
+
+#[test]
+fn heads_that_are_not_symbolic_links_are_corrupt_and_superseded() {
+    let bench = Bench::new();
+    acquire(&mut bench.lock(), 1);
+    std::fs::write(bench.path().join(name_of(2)), "held").unwrap();
+    let mut lock = bench.lock();
+    let error = lock.get(BUDGET).unwrap_err();
+    let LockError::Corrupt { revision, .. } = error else { panic!("{error}") };
+    assert_eq!(revision, Revision(2));
+    let token = lock.write(Intent::Acquire, &record(2), Some(revision), BUDGET).unwrap();
+    assert_eq!(token, Revision(3));
+}
+
+#[test]
+fn a_long_term_leaves_few_names() {
+    let bench = Bench::new();
+    let mut lock = bench.lock();
+    let mut revision = acquire(&mut lock, 1);
+    let term = of_term(&record(1), revision);
+    for _ in 0..2000 {
+        bench.clock.advance(SECOND * 2);
+        revision = lock.write(Intent::Renew, &term, Some(revision), BUDGET).unwrap();
+        lock.tidy();
+    }
+    assert!(bench.names().len() < 60, "{}", bench.names().len());
+}
+
+#[test]
+fn a_thousand_short_terms_leave_few_names() {
+    let bench = Bench::new();
+    let mut most = 0;
+    for incarnation in 0..1000 {
+        // A process of its own each time: nothing is remembered from one to the next.
+        let mut lock = bench.lock();
+        let token = acquire(&mut lock, incarnation);
+        lock.tidy();
+        bench.clock.advance(SECOND);
+        let released = of_term(&record(incarnation), token).with_kind(RecordKind::Released);
+        lock.write(Intent::Release, &released, Some(token), BUDGET).unwrap();
+        lock.tidy();
+        most = most.max(bench.names().len());
+    }
+    // Two names a second, kept for 30 s, and what lies between two witnesses that were looked at.
+    assert!(most < 160, "{most}");
+}
+
+#[test]
+fn an_emptied_directory_ends_the_term_though_its_inode_is_the_same() {
+    let bench = Bench::new();
+    let mut lock = bench.lock();
+    let token = acquire(&mut lock, 1);
+    // As after `rm -r LOCK`: the next directory often gets the same inode.
+    std::fs::remove_file(bench.path().join(name_of(1))).unwrap();
+    let mut other = bench.lock();
+    assert_eq!(acquire(&mut other, 2), token);
+    let renewed = lock.write(Intent::Renew, &of_term(&record(1), token), Some(token), BUDGET);
+    let error = renewed.expect_err("two lead");
+    assert!(matches!(error, LockError::Conflict(_)), "{error}");
+}
+
+#[test]
+fn a_path_is_absolute_and_has_no_slash_at_its_end() {
+    let bench = Bench::new();
+    let directory = bench.scratch.path().join("other");
+    std::fs::create_dir(&directory).unwrap();
+    std::os::unix::fs::symlink(&directory, bench.path()).unwrap();
+    let slash = format!("{}/", bench.path().display());
+    let error = FileLock::new(slash).expect_err("a link would be followed");
+    assert!(matches!(error, LockError::Fatal(_)), "{error}");
+    // A process may change its directory while it leads.
+    let lock = FileLock::new("relative.lock").unwrap();
+    assert_eq!(lock.path(), std::env::current_dir().unwrap().join("relative.lock"));
+    for path in ["", "/", "..", "x/.."] {
+        let error = FileLock::new(path).expect_err("it names no directory");
+        assert!(matches!(error, LockError::Fatal(_)), "{path}: {error}");
+    }
+}
+
+#[test]
+fn no_lock_is_made_in_a_place_that_is_not_the_parent_any_more() {
+    let bench = Bench::new();
+    let parent = bench.scratch.path().join("mounted");
+    std::fs::create_dir(&parent).unwrap();
+    let mut lock = FileLock::new(parent.join("x.lock")).unwrap();
+    assert_eq!(lock.get(BUDGET).unwrap(), None);
+    // As when a file system is unmounted: its mount point stands there, empty.
+    std::fs::rename(&parent, bench.scratch.path().join("aside")).unwrap();
+    std::fs::create_dir(&parent).unwrap();
+    let error = lock.write(Intent::Acquire, &record(1), None, BUDGET).unwrap_err();
+    assert!(matches!(error, LockError::Unavailable(_)), "{error}");
+    assert!(error.to_string().contains("mounted"), "{error}");
+    assert!(!parent.join("x.lock").exists());
+}
+
+#[test]
+fn a_directory_in_the_place_of_a_generation_does_not_stop_the_sweep() {
+    let bench = Bench::new();
+    acquire(&mut bench.lock(), 1);
+    for generation in 2..20 {
+        std::fs::create_dir(bench.path().join(name_of(generation))).unwrap();
+    }
+    let mut lock = bench.lock();
+    assert!(matches!(lock.get(BUDGET), Err(LockError::Corrupt { .. })));
+    let claim = record(2);
+    let mut revision = lock.write(Intent::Acquire, &claim, Some(Revision(19)), BUDGET).unwrap();
+    let term = of_term(&claim, revision);
+    for _ in 0..200 {
+        bench.clock.advance(SECOND * 2);
+        revision = lock.write(Intent::Renew, &term, Some(revision), BUDGET).unwrap();
+        lock.tidy();
+    }
+    assert!(bench.names().len() < 80, "{}", bench.names().len());
+}

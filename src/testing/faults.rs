@@ -1,0 +1,91 @@
+//! A lock that fails on purpose.
+
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+
+use crate::error::{Failure, LockError};
+use crate::lock::{Intent, Lock, Observed};
+use crate::record::{LeaderElectionRecord, Revision};
+
+/// What happens to one call.
+#[derive(Clone, Debug)]
+pub enum Injection {
+    /// Nothing: it is passed on.
+    None,
+    /// It is not carried out, and says so.
+    Unavailable,
+    /// A write is carried out, and its reply is lost. A read is unavailable.
+    ReplyLost,
+    /// A write is not carried out, and its reply is lost. A read is unavailable.
+    RequestLost,
+    /// It hangs until the channel gets a message or disconnects, and is then passed on.
+    Hang(Receiver<()>),
+}
+
+/// Wraps a lock, and asks before each call what shall happen to it.
+pub struct FaultLock<L, F> {
+    lock: L,
+    decide: F,
+}
+
+impl<L: Lock, F: FnMut(Option<Intent>) -> Injection + Send> FaultLock<L, F> {
+    /// `decide` is asked before each call: with the intent of a write, `None` for a read.
+    pub fn new(lock: L, decide: F) -> Self {
+        Self { lock, decide }
+    }
+}
+
+impl<L: Lock, F> std::fmt::Debug for FaultLock<L, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FaultLock").field("lock", &self.lock.describe()).finish_non_exhaustive()
+    }
+}
+
+impl<L: Lock, F: FnMut(Option<Intent>) -> Injection + Send> Lock for FaultLock<L, F> {
+    fn get(&mut self, budget: Duration) -> Result<Option<Observed>, LockError> {
+        match (self.decide)(None) {
+            Injection::None => {}
+            Injection::Hang(until) => drop(until.recv()),
+            _ => return Err(LockError::Unavailable(Failure::new("read", self.describe()))),
+        }
+        self.lock.get(budget)
+    }
+
+    fn write(
+        &mut self,
+        intent: Intent,
+        record: &LeaderElectionRecord,
+        expected: Option<Revision>,
+        budget: Duration,
+    ) -> Result<Revision, LockError> {
+        let failure = Failure::new("write", self.describe());
+        match (self.decide)(Some(intent)) {
+            Injection::None => {}
+            Injection::Unavailable => return Err(LockError::Unavailable(failure)),
+            Injection::ReplyLost => {
+                drop(self.lock.write(intent, record, expected, budget));
+                return Err(LockError::Indeterminate(failure));
+            }
+            Injection::RequestLost => return Err(LockError::Indeterminate(failure)),
+            Injection::Hang(until) => drop(until.recv()),
+        }
+        self.lock.write(intent, record, expected, budget)
+    }
+
+    fn describe(&self) -> String {
+        self.lock.describe()
+    }
+
+    fn tidy(&mut self) {
+        self.lock.tidy();
+    }
+
+    fn wake_ups(&self) -> Receiver<()> {
+        self.lock.wake_ups()
+    }
+
+    fn holder_is_dead(&mut self, observed: &Observed) -> bool {
+        self.lock.holder_is_dead(observed)
+    }
+}

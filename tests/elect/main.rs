@@ -1,0 +1,8 @@
+//! The command `elect`, tested as processes: what it says, what it returns, and what is left alive.
+
+mod doctor;
+mod guard;
+mod once;
+mod run;
+mod support;
+mod terminal;

@@ -1,0 +1,76 @@
+# shellcheck shell=bash
+# GlusterFS without its management daemon: one brick, two FUSE clients that share no cache.
+
+# shellcheck disable=SC2034 # read by check.sh
+MOUNT_LINE='.* fuse.glusterfs ' FLOCK=conflict NLINK=2
+PORT=${RIG_GLUSTER_PORT:-24999}
+
+rig_up() {
+    need glusterfs-server glusterfs-client fuse3
+    need_fuse
+    need_port "$PORT" RIG_GLUSTER_PORT
+    rm -rf "$DIR/brick"
+    mkdir -p "$DIR/brick"
+    server_volume >"$DIR/state/server.vol"
+    client_volume >"$DIR/state/client.vol"
+    spawn server glusterfsd -N -f "$DIR/state/server.vol" -l "$DIR/log/server.gluster"
+    wait_for 20 "GlusterFS server on port $PORT" port_open "$PORT"
+    local m
+    for m in a b; do
+        spawn "mount-$m" glusterfs -N -f "$DIR/state/client.vol" -l "$DIR/log/$m.gluster" "$DIR/$m"
+    done
+    for m in a b; do wait_for 20 "mount $m" mounted "$DIR/$m"; done
+    for m in a b; do wait_for 20 "answer of mount $m" timeout 5 stat -f "$DIR/$m"; done
+}
+
+rig_down() {
+    unmount "$DIR/a"
+    unmount "$DIR/b"
+    stop mount-a
+    stop mount-b
+    stop server
+}
+
+healthy() { runs server && runs mount-a && runs mount-b && mounted "$DIR/a" && mounted "$DIR/b"; }
+rig_sh() { local_sh "$@"; }
+rig_put() { local_put "$@"; }
+server_processes() { echo server; }
+
+server_volume() {
+    cat <<TEXT
+volume posix
+ type storage/posix
+ option directory $DIR/brick
+end-volume
+volume locks
+ type features/locks
+ subvolumes posix
+end-volume
+volume server
+ type protocol/server
+ option transport-type tcp
+ option transport.socket.bind-address 127.0.0.1
+ option transport.socket.listen-port $PORT
+ option auth.addr.locks.allow *
+ subvolumes locks
+end-volume
+TEXT
+}
+
+# The caches that a real volume has by default stand above the connection, in the usual order.
+client_volume() {
+    cat <<TEXT
+volume client
+ type protocol/client
+ option transport-type tcp
+ option remote-host 127.0.0.1
+ option remote-port $PORT
+ option remote-subvolume locks
+end-volume
+TEXT
+    local below=client layer
+    for layer in write-behind io-cache quick-read md-cache; do
+        printf 'volume %s\n type performance/%s\n subvolumes %s\nend-volume\n' "$layer" "$layer" "$below"
+        below=$layer
+    done
+}
