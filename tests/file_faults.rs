@@ -209,7 +209,8 @@ impl Victim {
         lock.tidy();
     }
 
-    /// A predecessor's release, a claim, renewals over half a minute, so that a sweep is due, an end.
+    /// A predecessor's release, a claim, renewals over half a minute, so that a sweep is due, and an
+    /// end.
     fn live(bench: &Bench, lock: &mut FileLock, end: Intent) -> Self {
         let mut victim = Self::default();
         let Ok(seen) = lock.get(DEADLINE) else { return victim };
