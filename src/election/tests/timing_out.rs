@@ -1,6 +1,7 @@
 //! Not waiting: the acquire timeout gives up on a live holder, and takes over from a dead one.
 
 use super::*;
+use crate::record::MAX_LEASE_DURATION;
 
 fn trying() -> Settings {
     within(0)
