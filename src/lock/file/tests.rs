@@ -273,3 +273,50 @@ fn a_directory_in_the_place_of_a_generation_does_not_stop_the_sweep() {
     }
     assert!(bench.names().len() < 80, "{}", bench.names().len());
 }
+
+fn refusal(options: FileLockOptions, path: &Path) -> String {
+    match options.open(path) {
+        Err(LockError::Fatal(failure)) => failure.to_string(),
+        other => panic!("{}: {other:?}", path.display()),
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_path_that_cannot_be_a_lock_is_refused_with_a_remedy() {
+    let bench = Bench::new();
+    let place = bench.scratch.path();
+    let expect = |path: &Path, parts: &[&str]| {
+        let said = refusal(FileLock::options(), path);
+        for part in parts {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    };
+    expect(&place.join("missing/x.lock"), &["missing", "does not exist", "make it first"]);
+    std::fs::write(place.join("file"), "").unwrap();
+    expect(&place.join("file"), &["file", "a lock is a directory"]);
+    expect(&place.join("file/x.lock"), &["file", "parent"]);
+    std::os::unix::fs::symlink("nowhere", place.join("link")).unwrap();
+    expect(&place.join("link"), &["link", "a lock is a directory"]);
+    let open = place.join("open");
+    std::fs::create_dir(&open).unwrap();
+    set_mode(&open, 0o777);
+    expect(&open.join("x.lock"), &["open", "anybody may write", "sticky"]);
+    expect(&open, &["open", "anybody may write", "chmod o-w"]);
+    set_mode(&open, 0o1777);
+    assert!(FileLock::new(open.join("x.lock")).is_ok());
+    set_mode(&open, 0o777);
+    let allowed = FileLock::options().allow_world_writable(true);
+    assert!(allowed.open(open.join("x.lock")).is_ok());
+    let closed = place.join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    set_mode(&closed, 0o500);
+    // Nothing is closed to root.
+    if !rustix::process::geteuid().is_root() {
+        expect(&closed.join("x.lock"), &["closed", "can't be written"]);
+    }
+}

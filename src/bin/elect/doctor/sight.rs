@@ -7,7 +7,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 
 use super::findings::{Appearance, SecondLock};
-use super::place::{Place, errno_name, pause};
+use super::place::{Place, errno_name, own_name, pause};
 use super::worker::{Outcome, Worker, failed};
 
 /// The file that is locked.
@@ -81,7 +81,7 @@ pub fn look_absent(place: &Place) -> Outcome {
 pub fn appear(place: &Place) -> Outcome {
     let folder = place.child(QUIET);
     let created = folder.open().and_then(|open| open.symlink("here", APPEARS));
-    failed("create a symbolic link in", &folder, created)
+    failed("create a symbolic link in", &folder, own_name(created))
 }
 
 /// Looks for it plainly, then after listing the directory.
@@ -149,7 +149,7 @@ pub fn pong(place: &Place, name: &str, rounds: usize, span: Duration) -> Outcome
 
 fn say(place: &Place, name: &str) -> Outcome {
     let said = place.open().and_then(|open| open.symlink("x", name));
-    failed("create a symbolic link in", place, said)
+    failed("create a symbolic link in", place, own_name(said))
 }
 
 /// Looks as a candidate does: opens the directory, then reads the next name; now and then lists.
