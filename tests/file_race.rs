@@ -67,7 +67,8 @@ fn race(path: &Path, rounds: usize) {
     assert!(winners.len() >= rounds, "somebody wins every round");
 }
 
-/// Many short logs: in a long one, most of the time goes into listing names of the last half minute.
+/// Many short logs: in a long one, most of the time goes into listing names of the last half
+/// minute.
 fn race_in(place: &Path, logs: usize) {
     for number in 0..logs {
         race(&place.join(format!("{number}.lock")), 100);

@@ -1,5 +1,5 @@
-//! `elect` killed at each system call on its lock, by strace: the next candidate leads all the same,
-//! with a higher token.
+//! `elect` killed at each system call on its lock, by strace: the next candidate leads all the
+//! same, with a higher token.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 
 use std::path::Path;

@@ -26,8 +26,8 @@ pub type BootId = Arc<str>;
 pub struct Entry {
     /// [`FORMAT`].
     pub format: u32,
-    /// The record; its fencing token is the generation of the term's claim. The text leaves out what
-    /// its name tells: how often it was renewed, and when.
+    /// The record; its fencing token is the generation of the term's claim. The text leaves out
+    /// what its name tells: how often it was renewed, and when.
     #[serde(flatten, serialize_with = "without_what_the_name_tells")]
     pub record: LeaderElectionRecord,
     /// Drawn for each attempt to create a generation.
