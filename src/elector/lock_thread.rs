@@ -53,8 +53,8 @@ pub(super) enum Failed {
     Fatal(LockError, Arc<str>),
 }
 
-/// Starts the thread, which serves the lock that it is handed. It ends when nobody can send requests
-/// any more.
+/// Starts the thread, which serves the lock that it is handed. It ends when nobody can send
+/// requests any more.
 pub(super) fn start_lock_thread(
     describe: String,
     clock: Clock,
