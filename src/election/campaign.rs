@@ -245,8 +245,8 @@ impl Campaign {
             return Some(step.finish(End::Outcome(Outcome::AlreadyCompleted), None));
         }
         let changed = self.note(step.now, version, holder);
-        let alive = changed && matches!(holder, Holder::Somebody(_));
-        let hopeless = alive || holder == Holder::Corrupt || self.claims_in_vain(candidate, step);
+        let alive = changed && matches!(holder, Holder::Somebody(_) | Holder::Corrupt);
+        let hopeless = alive || self.claims_in_vain(candidate, step);
         if self.timed_out(candidate, step.now) && hopeless {
             return Some(give_up(step));
         }
@@ -292,6 +292,7 @@ impl Campaign {
     fn times_an_expiry(&self, now: Instant) -> bool {
         self.view.as_ref().is_some_and(|view| match view.holder {
             Holder::Somebody(lease) => now < view.since + lease,
+            Holder::Corrupt => now < view.since + MAX_LEASE_DURATION,
             _ => false,
         })
     }

@@ -18,7 +18,7 @@ use rand::{Rng, SeedableRng};
 use crate::clock::{Clock, Instant, entropy};
 use crate::error::{Failure, LockError};
 use crate::lock::{Intent, Lock, Observed};
-use crate::record::{LeaderElectionRecord, RecordKind, Revision};
+use crate::record::{LeaderElectionRecord, MAX_LEASE_DURATION, RecordKind, Revision};
 
 mod age;
 pub(crate) mod claim;
@@ -37,14 +37,14 @@ mod tests;
 mod trust;
 
 use claim::{Claim, Predecessor};
-use entry::{Entry, FORMAT, Text, encode};
+use entry::{Decoded, Entry, FORMAT, Text, decode, encode};
 use finish::Finish;
 use layout::{MAX_GENERATION, name_of};
 pub use mount::{FileSystem, FileSystemKind};
 use observe::{Content, Head, Observe, Sight};
 pub use options::FileLockOptions;
 use renew::Renew;
-use step::{DirectoryId, Fault, FaultKind, Next, Reply, Step};
+use step::{DirectoryId, Fault, FaultKind, Next, Op, Reply, Step};
 use store::Store;
 use sweep::{Memory, REMOVALS_A_CLAIM, REMOVALS_A_RENEWAL, Sweep, Swept};
 
@@ -73,6 +73,9 @@ pub struct FileLock {
     /// The same for writing: what can be read may be read-only.
     never_written: bool,
 }
+
+/// How far below a corrupt head a readable record is looked for.
+const LOOK_BELOW: u64 = 64;
 
 /// The term that this lock has acquired.
 #[derive(Clone, Debug)]
@@ -143,7 +146,8 @@ impl FileLock {
 
     fn look(&mut self) -> Result<(), LockError> {
         // Only a head that is known to be the highest may be looked at without a listing.
-        let known = self.head.as_deref().filter(|head| self.hidden_above(head).is_none());
+        let whole = |head: &&Head| !head.gone && self.hidden_above(head).is_none();
+        let known = self.head.as_deref().filter(whole);
         let mut step = Observe::new(known, self.first_contact);
         let sight = self.run(&mut step);
         self.note_highest(step.highest());
@@ -156,6 +160,7 @@ impl FileLock {
                 self.highest = None;
                 self.memory.forget();
             }
+            Sight::Empty(directory) => self.emptied(directory),
             Sight::Head(head) => {
                 if self.hidden_above(&head).is_some() {
                     // The listing went back.
@@ -167,6 +172,34 @@ impl FileLock {
             }
         }
         Ok(())
+    }
+
+    /// The log never becomes empty again by itself. Where it was seen to have a head, that head is
+    /// still waited for, as another version of it, and numbers go on above the highest.
+    fn emptied(&mut self, directory: DirectoryId) {
+        self.memory.forget();
+        let Some((_, highest)) = self.highest.filter(|(known, _)| *known == directory) else {
+            self.head = None;
+            return;
+        };
+        let is_last = |head: &Box<Head>| (head.directory, head.generation) == (directory, highest);
+        let now = self.clock.now();
+        let mut head = self.head.take().filter(is_last).unwrap_or_else(|| {
+            Box::new(Head {
+                directory,
+                generation: highest,
+                text: None,
+                content: Content::Corrupt("the names of the log are gone".to_owned()),
+                read_at: now,
+                listed_at: now,
+                gone: false,
+            })
+        });
+        if !head.gone {
+            head.gone = true;
+            log::warn!("{}: the names of its log are gone", self.path.display());
+        }
+        self.head = Some(head);
     }
 
     fn note_highest(&mut self, (directory, generation): (DirectoryId, u64)) {
@@ -186,7 +219,7 @@ impl FileLock {
     /// change of either starts the wait again.
     fn version(&self, head: &Head) -> u64 {
         // An odd factor maps no two generations to one number.
-        let hidden = self.hidden_above(head).unwrap_or(0);
+        let hidden = self.hidden_above(head).unwrap_or(u64::from(head.gone));
         head.nonce() ^ hidden.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
@@ -270,6 +303,7 @@ impl FileLock {
             content: Content::Entry(Box::new(entry)),
             read_at: now,
             listed_at: started,
+            gone: false,
         }));
         self.term = Some(Term { directory, token: generation, text, generation, confirmed_at });
         let until = started + budget / 2;
@@ -354,6 +388,10 @@ impl FileLock {
             }
         };
         let mut record = record.clone();
+        if self.term.is_none() && self.head.as_ref().is_some_and(|head| head.is_corrupt()) {
+            // Somebody may lead behind it, and will not see it before the next renewal.
+            record.lease_duration = self.lease_below(after);
+        }
         record.fencing_token = record.fencing_token.or(Some(after));
         record.renewals = 0;
         let text = self.encode_new(record, Some((after, seen_at)))?;
@@ -366,6 +404,20 @@ impl FileLock {
         self.term = None;
         self.head = None;
         Ok(Revision(finished))
+    }
+
+    /// The lease of the newest record below `generation` that can be read; the longest of all if
+    /// none can.
+    fn lease_below(&mut self, generation: u64) -> Duration {
+        self.store.perform(&Op::Open);
+        for below in (generation.saturating_sub(LOOK_BELOW).max(1)..generation).rev() {
+            if let Reply::Text(text) = self.store.perform(&Op::Read(below))
+                && let Decoded::Entry(entry) = decode(&text)
+            {
+                return entry.record.lease_duration;
+            }
+        }
+        MAX_LEASE_DURATION
     }
 
     /// Checks that `expected` is what the last look showed: it stands for the exact version, nonce

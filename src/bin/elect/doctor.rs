@@ -104,10 +104,14 @@ fn examine(args: &DoctorArgs) -> Result<(Case, Verdict), Trouble> {
     let examined = Script::begin(&mut crew, &progress, at, &host, peers, args.peer_wait)
         .and_then(|mut script| play(&mut script, &mut case, &mut session));
     drop(crew);
+    let left = session.clone().unwrap_or_else(|| directory.join(format!(".elect-doctor-{host}")));
     let removed = clean_up(&directory, &host, session);
     examined?;
-    if case.hung.is_none() {
-        removed?;
+    match removed {
+        Err(Trouble::Failed(_) | Trouble::Hung(..)) if case.hung.is_some() => {
+            eprintln!("elect: {} is left behind: no call returns there", left.display());
+        }
+        removed => removed?,
     }
     let verdict = judge(&case);
     Ok((case, verdict))

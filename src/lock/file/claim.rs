@@ -18,11 +18,17 @@ pub struct Predecessor {
     directory: DirectoryId,
     generation: u64,
     text: Option<Text>,
+    gone: bool,
 }
 
 impl From<&Head> for Predecessor {
     fn from(head: &Head) -> Self {
-        Self { directory: head.directory, generation: head.generation, text: head.text.clone() }
+        Self {
+            directory: head.directory,
+            generation: head.generation,
+            text: head.text.clone(),
+            gone: head.gone,
+        }
     }
 }
 
@@ -126,7 +132,8 @@ impl Claim {
     }
 
     fn listed(&mut self, now: Instant, highest: Option<u64>) -> Next<Result<Claimed, Fault>> {
-        if highest != self.after.as_ref().map(|after| after.generation) {
+        let standing = self.after.as_ref().filter(|after| !after.gone);
+        if highest != standing.map(|after| after.generation) {
             return self.fail(FaultKind::Conflict, "the head has changed");
         }
         // It would be lost anyway, and stand in the way of others.
@@ -199,6 +206,9 @@ impl Claim {
     }
 
     fn predecessor_stands(&self, reply: &Reply) -> bool {
+        if self.after.as_ref().is_some_and(|after| after.gone) {
+            return *reply == Reply::Missing;
+        }
         match (reply, self.after.as_ref().map(|after| &after.text)) {
             (Reply::Text(text), Some(Some(waited_for))) => text == waited_for,
             (Reply::NotALink, Some(None)) => true,

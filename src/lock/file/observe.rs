@@ -26,6 +26,8 @@ pub struct Head {
     pub read_at: Instant,
     /// An instant before the listing that showed it.
     pub listed_at: Instant,
+    /// The log was seen to be empty after that: whatever this says, its name is gone.
+    pub gone: bool,
 }
 
 /// What the head says.
@@ -38,6 +40,11 @@ pub enum Content {
 }
 
 impl Head {
+    /// Whether nothing can be read there.
+    pub fn is_corrupt(&self) -> bool {
+        matches!(self.content, Content::Corrupt(_))
+    }
+
     /// Tells two contents of one generation apart.
     pub fn nonce(&self) -> u64 {
         match (&self.content, &self.text) {
@@ -51,8 +58,10 @@ impl Head {
 /// What observing found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Sight {
-    /// No directory, or one without a generation.
+    /// No directory.
     Nothing,
+    /// A directory without a generation.
+    Empty(DirectoryId),
     /// The head that was known still stands.
     Unchanged,
     /// A head.
@@ -165,6 +174,7 @@ impl Observe {
             content,
             read_at: now,
             listed_at: self.listing_began,
+            gone: false,
         };
         let released = matches!(&head.content,
             Content::Entry(entry) if entry.record.kind == RecordKind::Released);
@@ -232,7 +242,7 @@ impl Step for Observe {
                     self.highest = self.highest.max(highest);
                     self.ask(At::ReadingHead(highest), Op::Read(highest))
                 }
-                None => Next::Done(Ok(Sight::Nothing)),
+                None => Next::Done(Ok(Sight::Empty(self.directory))),
             },
             (At::ReadingHead(generation), reply) => self.read_head(now, generation, reply),
             (At::ReadingBelow, reply) => self.read_below(reply),

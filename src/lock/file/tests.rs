@@ -320,3 +320,39 @@ fn a_path_that_cannot_be_a_lock_is_refused_with_a_remedy() {
         expect(&closed.join("x.lock"), &["closed", "can't be written"]);
     }
 }
+
+#[test]
+fn a_log_that_was_emptied_is_waited_for_and_its_tokens_go_on() {
+    let bench = Bench::new();
+    let (mut leader, mut other) = (bench.lock(), bench.lock());
+    acquire(&mut leader, 1);
+    let seen = other.get(BUDGET).unwrap().unwrap();
+    std::fs::remove_file(bench.path().join(name_of(1))).unwrap();
+    bench.clock.advance(SECOND * 11);
+    let emptied = other.get(BUDGET).unwrap().unwrap();
+    assert_eq!(emptied.record.kind, RecordKind::Held);
+    assert_ne!(emptied.nonce, seen.nonce, "another version, so the wait begins again");
+    assert_eq!(other.get(BUDGET).unwrap().unwrap(), emptied);
+    let next = other.write(Intent::Acquire, &record(2), Some(emptied.revision), BUDGET).unwrap();
+    assert_eq!(next, Revision(2));
+}
+
+#[test]
+fn a_release_over_a_corrupt_head_waits_for_the_lease_of_who_may_stand_behind_it() {
+    for (leads, lease) in [(true, SECOND * 600), (false, MAX_LEASE_DURATION)] {
+        let bench = Bench::new();
+        std::fs::create_dir(bench.path()).unwrap();
+        if leads {
+            let mut long = record(1);
+            long.lease_duration = lease;
+            bench.lock().write(Intent::Acquire, &long, None, BUDGET).unwrap();
+        }
+        std::os::unix::fs::symlink("garbage", bench.path().join(name_of(2))).unwrap();
+        let mut admin = bench.lock();
+        admin.get(BUDGET).unwrap_err();
+        let released = of_term(&record(9), Revision(2)).with_kind(RecordKind::Released);
+        admin.write(Intent::Release, &released, Some(Revision(2)), BUDGET).unwrap();
+        let seen = bench.lock().get(BUDGET).unwrap().unwrap();
+        assert_eq!((seen.record.kind, seen.record.lease_duration), (RecordKind::Held, lease));
+    }
+}

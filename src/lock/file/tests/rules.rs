@@ -76,6 +76,7 @@ fn head(generation: u64, text: &Text) -> Head {
         content: Content::Entry(entry),
         read_at: at(0),
         listed_at: at(0),
+        gone: false,
     }
 }
 
