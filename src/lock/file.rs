@@ -182,9 +182,9 @@ impl FileLock {
             self.head = None;
             return;
         };
-        let is_last = |head: &Box<Head>| (head.directory, head.generation) == (directory, highest);
+        let is_last = |head: &Head| (head.directory, head.generation) == (directory, highest);
         let now = self.clock.now();
-        let mut head = self.head.take().filter(is_last).unwrap_or_else(|| {
+        let mut head = self.head.take().filter(|head| is_last(head)).unwrap_or_else(|| {
             Box::new(Head {
                 directory,
                 generation: highest,
