@@ -49,9 +49,9 @@ impl Directory {
         }
     }
 
-    /// Opens the parent, which makes an NFS client ask its server what the names in it stand for now.
-    /// Without that it may take the lock's directory for the one of before for up to a minute after
-    /// somebody has replaced it (seen: 5 s). It may fail, as where the parent can't be read.
+    /// Opens the parent, which makes an NFS client ask its server what the names in it stand for
+    /// now. Without that it may take the lock's directory for the one of before for up to a minute
+    /// after somebody has replaced it (seen: 12 s). It may fail, as where it can't be read.
     fn look_again(&self) {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         if let Some(parent) = &self.parent_path {
