@@ -1,5 +1,5 @@
-//! The rules of the election broken on purpose, by an adaptor between the machine and its world. The
-//! machine itself has no hooks for that.
+//! The rules of the election broken on purpose, by an adaptor between the machine and its world.
+//! The machine itself has no hooks for that.
 
 use std::time::Duration;
 
@@ -210,6 +210,9 @@ impl Adaptor {
         match action {
             Action::Read { deadline } | Action::Write { deadline, .. } => {
                 *deadline = *deadline + self.behind;
+                if self.leads {
+                    *deadline = (*deadline).min(self.valid_until);
+                }
                 self.sent = Some(now);
             }
             Action::BeginTerm { valid_until, .. } => {

@@ -1,6 +1,8 @@
-//! What a seed stands for: the candidates and their settings, the store, and which faults there are.
+//! What a seed stands for: the candidates and their settings, the store, and which faults there
+//! are.
 //!
-//! Most seeds have only some of the faults, and in different measure: where everything fails all the
+//! Most seeds have only some of the faults, and in different measure: where everything fails all
+//! the
 //! time, little of interest is ever reached.
 
 use std::sync::Arc;
@@ -195,10 +197,13 @@ impl Plan {
     /// Counted from when the last belief, all faults, and the time in which there was no candidate
     /// have ended, whichever is last. All spans of clocks are as the slowest one counts them.
     ///
-    /// - What was sent before may still arrive for [`STRAGGLER`], or for as long as views are stale.
+    /// - What was sent before may still arrive for [`STRAGGLER`], or for as long as views are
+    ///   stale.
     ///   After that, nothing changes the record but a claim, and a claim that succeeds leads.
-    /// - The candidate looks again within 1.2 retry periods of the last answer, which takes two ways.
-    ///   From that look on it times the lease: at most the longest, `L`. A view has to be fresh for a
+    /// - The candidate looks again within 1.2 retry periods of the last answer, which takes two
+    ///   ways.
+    ///   From that look on it times the lease: at most the longest, `L`. A view has to be fresh
+    ///   for a
     ///   claim: where a wake-up came late, one more look comes before it.
     /// - The claim takes two ways. One that fails is followed by a look after at most 1.2 retry
     ///   periods. It fails only to a claim that leads, or to a straggler.
