@@ -102,6 +102,8 @@ struct Guard {
     /// COMMAND's process group, which is also its process id; known to be ours until it is reaped.
     group: Pid,
     command_code: Option<u8>,
+    /// COMMAND was told to end while it ran.
+    told: bool,
     paused: bool,
     connected: bool,
 }
@@ -134,6 +136,7 @@ impl Guard {
             terminal,
             group: child,
             command_code: None,
+            told: false,
             paused: false,
             connected: true,
         }))
@@ -141,11 +144,12 @@ impl Guard {
 
     fn watch(mut self) -> u8 {
         loop {
+            self.sleep();
+            // Before the orders: a COMMAND that has ended by itself was not told to.
             if !self.reap() {
                 self.give_terminal_back();
                 return self.command_code.unwrap_or(exit::OWN_FAILURE);
             }
-            self.sleep();
             self.read_orders();
             if self.lease.has_fired() {
                 self.happened(Event::LeaseTimer);
@@ -197,6 +201,7 @@ impl Guard {
         for action in self.plan.step(event) {
             match action {
                 Action::Terminate { wake } => {
+                    self.told |= self.command_code.is_none();
                     self.signal(Signal::TERM);
                     if wake {
                         self.signal(Signal::CONT);
@@ -245,6 +250,9 @@ impl Guard {
             (None, None) => return,
         };
         self.command_code = Some(code);
+        // What it left behind may outlast the term, so `elect` has to learn of this end by itself.
+        let report = Report::Exited { code, told: self.told };
+        let _ = control::send(control_socket(), report, None);
         if by_signal.is_some()
             && let Some(terminal) = &self.terminal
         {
