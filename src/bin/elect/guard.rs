@@ -125,6 +125,10 @@ impl Guard {
         lease.set_at(args.deadline)?;
         let Some(stdin) = wait_for_begin(&lease)? else { return Ok(None) };
         let terminal = Pid::from_raw(args.lender).and_then(Terminal::of);
+        // `Begin` was queued before this process was there, however long that has taken.
+        if lease.is_over() {
+            return Ok(None);
+        }
         let child = start_command(args, stdin)?;
         let kill_after = Duration::from_millis(args.kill_after_millis);
         let loss_grace = Duration::from_millis(args.loss_grace_millis);
@@ -330,7 +334,7 @@ fn start_command(args: &GuardArgs, stdin: File) -> io::Result<Pid> {
     let child = Command::new("/proc/self/exe")
         .arg0("elect")
         .args(["start".into(), format!("--guard={own}"), format!("--lender={}", args.lender)])
-        .arg("--")
+        .args([format!("--deadline={}", args.deadline).as_str(), "--"])
         .args(&args.command)
         .stdin(Stdio::from(stdin))
         .process_group(0)
