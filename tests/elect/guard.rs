@@ -259,6 +259,17 @@ fn signals_that_end_elect_do_not_end_its_guard() {
 }
 
 #[test]
+fn who_kills_elect_by_its_name_does_not_mean_its_guard() {
+    let mut guard = guard("echo $$ > pid; until [ -e go ]; do sleep 0.01; done").start();
+    guard.pid("pid");
+    let process = guard.process.id();
+    let name = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap();
+    assert_eq!(name.trim_end(), "leader-guard");
+    std::fs::write(guard.place.path("go"), "").unwrap();
+    assert_eq!(guard.code(), Some(0));
+}
+
+#[test]
 fn a_guard_that_was_frozen_past_the_deadline_kills_at_once() {
     let script = "trap '' TERM; echo $$ > pid; while :; do sleep 0.01; done";
     let mut guard = guard(script).term(SHORT * 2).loss_grace(SHORT).start();

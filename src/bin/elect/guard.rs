@@ -118,8 +118,8 @@ impl Guard {
             signal_hook::flag::register(signal, Arc::<AtomicBool>::default())?;
         }
         set_child_subreaper(Some(getpid()))?;
-        // Without this, `ps` would call it `exe`.
-        let _ = rustix::thread::set_name(c"elect-guard");
+        // `ps` would call it `exe`. Without `elect` in it, `pkill elect` leaves it to end COMMAND.
+        let _ = rustix::thread::set_name(c"leader-guard");
         let child_signals = child_signals()?;
         let (lease, grace) = (Timer::new()?, Timer::new()?);
         lease.set_at(args.deadline)?;
