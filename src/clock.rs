@@ -6,13 +6,14 @@
 //!
 //! This file must not know what time is measured for.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, after, bounded};
-use parking_lot::Mutex;
+use crate::sync::Mutex;
+use crate::sync::channel::{Receiver, Sender, after, bounded};
 
 /// A point on the clock that counts a suspend: whole nanoseconds since the machine's boot.
 ///
@@ -125,7 +126,8 @@ enum Source {
 #[derive(Debug, Default)]
 struct Simulation {
     now: Instant,
-    waiting: Vec<(Instant, Sender<std::time::Instant>)>,
+    /// One channel for each instant, however often somebody waits for it and then no longer does.
+    waiting: BTreeMap<Instant, (Sender<std::time::Instant>, Receiver<std::time::Instant>)>,
 }
 
 impl Clock {
@@ -137,7 +139,8 @@ impl Clock {
     /// A clock that stands still until [`Clock::advance`] moves it. It starts at one second.
     #[cfg(any(test, feature = "testing"))]
     pub fn simulated() -> Self {
-        let start = Simulation { now: Instant::from_nanos(1_000_000_000), waiting: Vec::new() };
+        let start =
+            Simulation { now: Instant::from_nanos(1_000_000_000), waiting: BTreeMap::new() };
         Self(Source::Simulated(Arc::new(Mutex::new(start))))
     }
 
@@ -179,7 +182,7 @@ impl Clock {
             let now = simulation.now + span;
             simulation.now = now;
             // Dropping a sender disconnects its receiver, and that wakes the waiting thread.
-            simulation.waiting.retain(|(deadline, _)| *deadline > now);
+            simulation.waiting.retain(|deadline, _| *deadline > now);
         }
     }
 
@@ -188,19 +191,17 @@ impl Clock {
     pub fn next_wait(&self) -> Option<Instant> {
         match &self.0 {
             Source::System => None,
-            Source::Simulated(simulation) => {
-                simulation.lock().waiting.iter().map(|(deadline, _)| *deadline).min()
-            }
+            Source::Simulated(simulation) => simulation.lock().waiting.keys().next().copied(),
         }
     }
 }
 
 fn wait_for(simulation: &mut Simulation, deadline: Instant) -> Receiver<std::time::Instant> {
-    let (sender, receiver) = bounded(1);
-    if deadline > simulation.now {
-        simulation.waiting.push((deadline, sender));
+    let channel = || bounded(1);
+    if deadline <= simulation.now {
+        return channel().1;
     }
-    receiver
+    simulation.waiting.entry(deadline).or_insert_with(channel).1.clone()
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the file that reads the clocks")]
@@ -255,6 +256,19 @@ mod tests {
         let clock = Clock::system();
         let first = clock.now();
         assert!(clock.now() >= first);
+    }
+
+    #[test]
+    fn waits_that_are_given_up_do_not_pile_up() {
+        let clock = Clock::simulated();
+        let far = clock.now() + Duration::from_secs(1 << 40);
+        for _ in 0..1000 {
+            drop(clock.wake_at(far, Duration::MAX));
+        }
+        let Source::Simulated(simulation) = &clock.0 else {
+            unreachable!("the clock is simulated");
+        };
+        assert_eq!(simulation.lock().waiting.len(), 1);
     }
 
     #[test]

@@ -4,11 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-use crossbeam_channel::{Receiver, Sender, bounded, never};
-use parking_lot::{Mutex, RwLock};
 
 use crate::callbacks::{LeaderCallbacks, OnEvent};
 use crate::clock::{Clock, Instant, entropy};
@@ -16,6 +12,8 @@ use crate::config::{Config, Settings, new_incarnation};
 use crate::election::Election;
 use crate::error::{ConfigError, Error, Outcome};
 use crate::lock::Lock;
+use crate::sync::channel::{Receiver, Sender, bounded, never};
+use crate::sync::{AtomicBool, Mutex, Ordering, RwLock};
 use crate::term::Validity;
 
 mod driver;
@@ -29,7 +27,10 @@ mod worker;
 use driver::{Driver, Run, Work};
 pub use leadership::Leadership;
 use lock_thread::{Request, start_lock_thread};
-use worker::Worker;
+use worker::{Told, Worker};
+
+/// Reports of a handle that the election thread has not read yet; more are dropped.
+const REPORTS: usize = 16;
 
 /// A candidate: campaigns for the lease of a lock, and leads while it holds it.
 ///
@@ -55,21 +56,34 @@ struct Threads {
 
 /// What an elector, its handles and its election thread share.
 struct Shared {
-    validity: Validity,
-    leader: RwLock<Option<Arc<str>>>,
+    validity: Arc<Validity>,
+    leader: RwLock<Option<Leader>>,
     /// Set while a run is in progress.
     running: AtomicBool,
     /// When the next run may claim.
     held_back_until: Mutex<Option<Instant>>,
 }
 
+/// The leader that was seen last.
+struct Leader {
+    name: Arc<str>,
+    /// It is this candidate, in the term that is now valid or was last.
+    ours: bool,
+}
+
 impl Shared {
-    fn set_leader(&self, leader: Option<Arc<str>>) {
+    fn set_leader(&self, leader: Option<Leader>) {
         *self.leader.write() = leader;
     }
 
     fn leader(&self) -> Option<String> {
-        self.leader.read().as_deref().map(str::to_owned)
+        let (name, ours) = match &*self.leader.read() {
+            Some(leader) => (Arc::clone(&leader.name), leader.ours),
+            None => return None,
+        };
+        // The election thread may not have had the time yet to see that its own term has ended.
+        let leads = !ours || self.validity.is_valid();
+        leads.then(|| name.to_string())
     }
 
     fn hold_back(&self, until: Option<Instant>) {
@@ -87,7 +101,7 @@ impl LeaderElector {
         config.validate()?;
         let settings = config.settings();
         let shared = Shared {
-            validity: Validity::new(config.clock.clone()),
+            validity: Arc::new(Validity::new(config.clock.clone())),
             leader: RwLock::default(),
             running: AtomicBool::new(false),
             held_back_until: Mutex::default(),
@@ -136,10 +150,8 @@ impl LeaderElector {
     ///
     /// As [`LeaderElector::run`].
     pub fn run_until(&self, task: Receiver<bool>, stop: Receiver<()>) -> Result<Outcome, Error> {
-        let work = self.callback_work()?;
-        let inputs = Inputs { task, reports: never(), stop, guard_gone: never() };
-        let done = self.start(self.settings.clone(), work, inputs)?;
-        result(&done)
+        let running = Running::claim(&self.shared)?;
+        self.run_once(&running, task, stop)?.result
     }
 
     /// As [`LeaderElector::run`], but returns at once with a handle on the run.
@@ -149,13 +161,11 @@ impl LeaderElector {
     /// [`Error::NoWork`], [`Error::AlreadyRunning`] or [`Error::Thread`].
     pub fn spawn(&self, task: Receiver<bool>) -> Result<ElectorHandle, Error> {
         let (stop, stopped) = bounded(1);
-        let (report, reports) = bounded(1);
+        let (report, reports) = bounded(REPORTS);
         let work = self.callback_work()?;
-        let done = self.start(
-            self.settings.clone(),
-            work,
-            Inputs { task, reports, stop: stopped, guard_gone: never() },
-        )?;
+        let running = Running::claim(&self.shared)?;
+        let inputs = Inputs { task, reports, stop: stopped, guard_gone: never() };
+        let done = self.start(running, self.settings.clone(), work, inputs)?;
         Ok(ElectorHandle { stop, report, done, shared: Arc::clone(&self.shared) })
     }
 
@@ -168,10 +178,16 @@ impl LeaderElector {
     ///
     /// As [`LeaderElector::run`].
     pub fn run_forever(&self, stop: Receiver<()>) -> Result<Outcome, Error> {
+        let running = Running::claim(&self.shared)?;
         loop {
-            let outcome = self.run_until(never(), stop.clone())?;
+            let ended = self.run_once(&running, never(), stop.clone())?;
+            let outcome = ended.result?;
             if !matches!(outcome, Outcome::LeaseLost(_) | Outcome::TermLimitReached) {
                 return Ok(outcome);
+            }
+            // A term that was ending anyway has taken the message, and the next would not see it.
+            if ended.stop_heard {
+                return Ok(Outcome::Stopped);
             }
         }
     }
@@ -239,21 +255,41 @@ impl LeaderElector {
         let (report, reports) = bounded(1);
         let (guard, guard_gone) = bounded(0);
         let inputs = Inputs { task: never(), reports, stop: never(), guard_gone };
-        let done = self.start(settings, Work::Guard(elected), inputs)?;
+        let running = Running::claim(&self.shared)?;
+        let done = self.start(running, settings, Work::Guard(elected), inputs)?;
         // The election's end of this channel is dropped when the campaign ends without a term.
         match terms.recv() {
             Ok(term) => Ok(Leadership::new(term, guard, report, done)),
-            Err(_) => Err(result(&done).map_or_else(|error| error, Error::NotElected)),
+            Err(_) => Err(done.wait().result.map_or_else(|error| error, Error::NotElected)),
         }
     }
 
-    /// Starts a run on an election thread; its result arrives on the channel that is returned.
-    fn start(&self, settings: Settings, work: Work, inputs: Inputs) -> Result<Done, Error> {
-        let running = Running::claim(&self.shared)?;
-        let (requests, worker) = self.threads.lock().ready(&self.clock, &self.callbacks)?;
+    fn run_once(
+        &self,
+        running: &Arc<Running>,
+        task: Receiver<bool>,
+        stop: Receiver<()>,
+    ) -> Result<Ended, Error> {
+        let work = self.callback_work()?;
+        let inputs = Inputs { task, reports: never(), stop, guard_gone: never() };
+        let done = self.start(Arc::clone(running), self.settings.clone(), work, inputs)?;
+        Ok(done.wait())
+    }
+
+    /// Starts a run on an election thread.
+    fn start(
+        &self,
+        running: Arc<Running>,
+        settings: Settings,
+        work: Work,
+        inputs: Inputs,
+    ) -> Result<Done, Error> {
+        let (requests, worker) =
+            self.threads.lock().ready(&self.describe, &self.clock, &self.callbacks)?;
         let held_back_until = *self.shared.held_back_until.lock();
         let now = self.clock.now();
         let run = Run {
+            identity: Arc::clone(&settings.identity),
             election: Election::new(settings, new_incarnation(), now, held_back_until),
             clock: self.clock.clone(),
             seed: entropy(),
@@ -264,14 +300,18 @@ impl LeaderElector {
             work,
             inputs,
         };
-        let (result, done) = bounded(1);
+        let (tell, done) = bounded(1);
         threads::start("main", move || {
-            let outcome = Driver::new(run).drive();
-            // Another run may start as soon as the result is known.
+            // Dropped in the opposite order if there is a panic.
+            let running = running;
+            let mut driver = Driver::new(run);
+            let ended = driver.drive();
+            // Another run may start as soon as the result is known, and it is known before user
+            // code is dropped here.
             drop(running);
-            let _ = result.try_send(outcome);
+            let _ = tell.try_send(ended);
         })?;
-        Ok(done)
+        Ok(Done(done))
     }
 }
 
@@ -288,6 +328,7 @@ impl fmt::Debug for LeaderElector {
 impl Threads {
     fn ready(
         &mut self,
+        describe: &str,
         clock: &Clock,
         callbacks: &LeaderCallbacks,
     ) -> Result<(Sender<Request>, Worker), Error> {
@@ -296,18 +337,16 @@ impl Threads {
             None => Worker::start(callbacks, self.on_event.clone())?,
         };
         self.worker = Some(worker.clone());
-        if let Some(lock) = self.lock.take() {
-            self.requests = Some(start_lock_thread(lock, clock.clone())?);
+        if let Some(requests) = &self.requests {
+            return Ok((requests.clone(), worker));
         }
-        let requests = self.requests.clone().ok_or_else(lock_thread_missing)?;
+        let (requests, hand_over) = start_lock_thread(describe.to_owned(), clock.clone())?;
+        if let Some(lock) = self.lock.take() {
+            let _ = hand_over.try_send(lock);
+        }
+        self.requests = Some(requests.clone());
         Ok((requests, worker))
     }
-}
-
-/// The lock went down with a lock thread that could not be started.
-fn lock_thread_missing() -> Error {
-    let source = std::io::Error::other("it could not be started before; make a new elector");
-    Error::Thread { name: "lock", source }
 }
 
 /// The channels by which a run is told what to do.
@@ -320,22 +359,35 @@ struct Inputs {
     guard_gone: Receiver<()>,
 }
 
-type Done = Receiver<Result<Outcome, Error>>;
+/// How a run ended.
+struct Ended {
+    result: Result<Outcome, Error>,
+    /// The run has taken the message to stop.
+    stop_heard: bool,
+    told: Told,
+}
 
-fn result(done: &Done) -> Result<Outcome, Error> {
-    // An election thread that is gone without a result has panicked: a defect of this crate.
-    done.recv().expect("the election thread ends with a result")
+/// Gets the end of a run.
+struct Done(Receiver<Ended>);
+
+impl Done {
+    fn wait(&self) -> Ended {
+        // An election thread that is gone without a result has panicked: a defect of this crate.
+        let ended = self.0.recv().expect("the election thread ends with a result");
+        ended.told.wait();
+        ended
+    }
 }
 
 /// Marks the elector as running for as long as it lives.
 struct Running(Arc<Shared>);
 
 impl Running {
-    fn claim(shared: &Arc<Shared>) -> Result<Self, Error> {
+    fn claim(shared: &Arc<Shared>) -> Result<Arc<Self>, Error> {
         if shared.running.swap(true, Ordering::SeqCst) {
             return Err(Error::AlreadyRunning);
         }
-        Ok(Self(Arc::clone(shared)))
+        Ok(Arc::new(Self(Arc::clone(shared))))
     }
 }
 
@@ -365,8 +417,8 @@ impl ElectorHandle {
         self.shared.leader()
     }
 
-    /// Tells the result of the task, as a message on the task channel would. The first report
-    /// counts.
+    /// Tells the result of the task, as a message on the task channel would: the first report in a
+    /// term counts, and a success at any time.
     pub fn report(&self, success: bool) {
         let _ = self.report.try_send(success);
     }
@@ -382,7 +434,7 @@ impl ElectorHandle {
     ///
     /// As [`LeaderElector::run`].
     pub fn join(self) -> Result<Outcome, Error> {
-        result(&self.done)
+        self.done.wait().result
     }
 }
 

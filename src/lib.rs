@@ -65,7 +65,10 @@
 //! - `cli`: the command `elect`, which runs a command while it leads.
 //! - `testing`: for tests of locks and electors, ours and yours.
 
+#[cfg(not(shuttle))]
 pub use crossbeam_channel;
+#[cfg(shuttle)]
+pub use sync::channel as crossbeam_channel;
 
 mod callbacks;
 mod clock;
@@ -77,6 +80,7 @@ mod lock;
 mod observer;
 mod record;
 mod reset;
+mod sync;
 mod term;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

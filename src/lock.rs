@@ -5,11 +5,10 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, never};
-
 use crate::error::LockError;
 pub use crate::record::{Intent, Observed};
 use crate::record::{LeaderElectionRecord, Revision};
+use crate::sync::channel::{Receiver, never};
 
 pub(crate) mod file;
 mod memory;

@@ -4,35 +4,40 @@
 //! ended come back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, TryRecvError};
 use thiserror::Error;
 
 use crate::clock::{Clock, Instant};
+use crate::sync::channel::{Receiver, TryRecvError};
+use crate::sync::{AtomicU64, Ordering};
 
 /// No term is valid; also what a term's end reads as once somebody has seen it pass.
 const ENDED: u64 = 0;
 
-/// The end of a term's validity, in one atomic that any thread may read at any time.
+/// The end of a candidate's validity, in one atomic that any thread may read at any time.
 ///
 /// Who first reads it after the end seals it, so that a confirmation which arrives late can't make
 /// the answer "yes" again after it has been "no" (rule 1 of the safety rules).
 #[derive(Debug)]
 pub(crate) struct Validity {
     until: AtomicU64,
+    /// Whose end it is: the candidate's first term is 1. A term that is over asks for its own.
+    term: AtomicU64,
     clock: Clock,
 }
 
 impl Validity {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { until: AtomicU64::new(ENDED), clock }
+        Self { until: AtomicU64::new(ENDED), term: AtomicU64::new(0), clock }
     }
 
-    /// Begins a validity where none is.
-    pub(crate) fn begin(&self, until: Instant) {
+    /// Begins the validity of a new term, where none is, and returns the term's number.
+    pub(crate) fn begin(&self, until: Instant) -> u64 {
+        // The number first: who has read the new end finds that it is another term's.
+        let term = self.term.fetch_add(1, Ordering::SeqCst) + 1;
         self.until.store(until.as_nanos(), Ordering::SeqCst);
+        term
     }
 
     /// Moves the end from `old` to `new`; `false` where the old one was seen to have passed.
@@ -49,16 +54,20 @@ impl Validity {
         self.until.store(ENDED, Ordering::SeqCst);
     }
 
-    /// The validity that is left; zero from the instant of its end.
-    pub(crate) fn remaining(&self) -> Duration {
-        self.deadline().map_or(Duration::ZERO, |(until, now)| until.since(now))
+    /// Whether any term is valid.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.deadline(|| true).is_some()
     }
 
-    /// The end of a validity that has not passed, and the instant at which that was so.
-    fn deadline(&self) -> Option<(Instant, Instant)> {
+    /// The end of the validity of `term` that has not passed, and the instant at which that was so.
+    fn deadline_of(&self, term: u64) -> Option<(Instant, Instant)> {
+        self.deadline(|| self.term.load(Ordering::SeqCst) == term)
+    }
+
+    fn deadline(&self, is_asked_for: impl Fn() -> bool) -> Option<(Instant, Instant)> {
         loop {
             let until = self.until.load(Ordering::SeqCst);
-            if until == ENDED {
+            if until == ENDED || !is_asked_for() {
                 return None;
             }
             let now = self.clock.now();
@@ -70,10 +79,6 @@ impl Validity {
                 return None;
             }
         }
-    }
-
-    pub(crate) fn is_valid(&self) -> bool {
-        self.deadline().is_some()
     }
 }
 
@@ -99,11 +104,19 @@ pub struct Term {
     fencing_token: u64,
     stop: Receiver<()>,
     validity: Arc<Validity>,
+    number: u64,
 }
 
 impl Term {
-    pub(crate) fn new(fencing_token: u64, stop: Receiver<()>, validity: Arc<Validity>) -> Self {
-        Self { fencing_token, stop, validity }
+    /// The term that the validity is now of.
+    pub(crate) fn begin(
+        fencing_token: u64,
+        stop: Receiver<()>,
+        validity: &Arc<Validity>,
+        until: Instant,
+    ) -> Self {
+        let number = validity.begin(until);
+        Self { fencing_token, stop, validity: Arc::clone(validity), number }
     }
 
     /// A number that is higher in every later term of the same lock.
@@ -126,19 +139,23 @@ impl Term {
     /// Whether the term still holds: `false` from the instant at which its validity ends, even
     /// where the elector's threads are frozen, and never `true` again after that.
     pub fn is_valid(&self) -> bool {
-        self.validity.is_valid()
+        self.deadline().is_some()
     }
 
     /// The validity that is left without a further renewal; zero once the term has ended.
     pub fn remaining(&self) -> Duration {
-        self.validity.remaining()
+        self.deadline().map_or(Duration::ZERO, |(until, now)| until.since(now))
     }
 
     /// The end of the validity without a further renewal, in nanoseconds of the clock that counts a
     /// suspend (`CLOCK_BOOTTIME` on Linux, `CLOCK_MONOTONIC` on macOS), for handing it to another
     /// process of this machine. `None` once the term has ended.
     pub fn deadline_nanos(&self) -> Option<u64> {
-        self.validity.deadline().map(|(until, _)| until.as_nanos())
+        self.deadline().map(|(until, _)| until.as_nanos())
+    }
+
+    fn deadline(&self) -> Option<(Instant, Instant)> {
+        self.validity.deadline_of(self.number)
     }
 
     /// Checks that at least `needed` of validity is left, for a step that takes that long at most.
@@ -164,9 +181,9 @@ mod tests {
 
     fn term(clock: &Clock) -> (Term, Arc<Validity>, crossbeam_channel::Sender<()>) {
         let validity = Arc::new(Validity::new(clock.clone()));
-        validity.begin(clock.now() + SECOND);
         let (stop, signal) = bounded(0);
-        (Term::new(7, signal, Arc::clone(&validity)), validity, stop)
+        let term = Term::begin(7, signal, &validity, clock.now() + SECOND);
+        (term, validity, stop)
     }
 
     #[test]

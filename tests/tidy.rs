@@ -13,6 +13,7 @@ use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 /// The library's modules, each of which may use itself and what stands before it. A module's
 /// children belong to it, unless they stand here themselves.
 const ORDER: &[&str] = &[
+    "sync",
     "clock",
     "record",
     "error",

@@ -3,28 +3,30 @@
 //! It waits for nothing but its one select, runs no user code, and never logs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded, never};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use crate::callbacks::{ElectionEvent, LeaderCallbacks};
 use crate::clock::{Clock, Instant};
 use crate::election::{Action, Election, End, Event, Jitter, ReadReply, WriteReply};
-use crate::elector::lock_thread::{Call, Found, Reply, Request};
+use crate::elector::lock_thread::{Call, Failed, Found, Reply, Request};
 use crate::elector::threads::{Returned, TermThreads};
 use crate::elector::worker::Worker;
-use crate::elector::{Inputs, Shared};
+use crate::elector::{Ended, Inputs, Leader, Shared};
 use crate::error::{Error, Failure, LockError, Outcome};
 use crate::lock::Intent;
-use crate::term::{Term, Validity};
+use crate::record::Revision;
+use crate::sync::channel::{Receiver, Sender, TryRecvError, bounded, never};
+use crate::term::Term;
 
-/// While a term is held no wait is longer, since a channel's timer stops in a suspend.
-const LONGEST_WAIT_AS_LEADER: Duration = Duration::from_millis(250);
+mod wait;
 
-/// The longest wait for the callback worker at the end of a run.
-const FLUSH_PATIENCE: Duration = Duration::from_millis(250);
+use wait::Ready;
+
+/// So many results are taken before whatever else is ready. A channel that is never empty must not
+/// keep the election from anything.
+const RESULTS_AT_ONCE: usize = 16;
 
 /// Who works in a term.
 pub(super) enum Work {
@@ -37,6 +39,7 @@ pub(super) enum Work {
 /// What a run needs from its elector and its caller.
 pub(super) struct Run {
     pub(super) election: Election,
+    pub(super) identity: Arc<str>,
     pub(super) clock: Clock,
     pub(super) seed: u64,
     pub(super) shared: Arc<Shared>,
@@ -64,28 +67,19 @@ pub(super) struct Driver {
     actions: Vec<Action>,
     fatal: Option<LockError>,
     panic: Option<String>,
+    stop_heard: bool,
     result: Option<Result<Outcome, Error>>,
 }
 
 struct CurrentTerm {
-    validity: Arc<Validity>,
+    /// For who works in the term, until it is told.
+    begins: Option<Term>,
     /// Dropped to tell the work to stop.
     stop: Option<Sender<()>>,
+    /// Its validity has been ended here.
+    over: bool,
     /// `on_stopped_leading` has not returned yet.
     end_pending: bool,
-}
-
-/// What the select found ready.
-enum Ready {
-    Task(Option<bool>),
-    Report(Option<bool>),
-    Stop,
-    Reply(Reply),
-    Returned(Returned),
-    GuardGone,
-    WakeUp(bool),
-    Sent,
-    Timer,
 }
 
 impl Driver {
@@ -107,20 +101,25 @@ impl Driver {
             actions: Vec::new(),
             fatal: None,
             panic: None,
+            stop_heard: false,
             result: None,
         }
     }
 
-    /// Runs to the end of the campaign and its term.
-    pub(super) fn drive(mut self) -> Result<Outcome, Error> {
+    /// Runs to the end of the campaign and its term. What is left is the user's in part, and to
+    /// drop it may take any time.
+    pub(super) fn drive(&mut self) -> Ended {
         self.run.worker.event(ElectionEvent::CampaignStarted);
         self.step(Event::Tick);
         while !self.is_done() {
             let ready = self.wait();
             self.take(ready);
         }
-        self.run.worker.flush(FLUSH_PATIENCE);
-        self.result.unwrap_or(Ok(Outcome::Stopped))
+        Ended {
+            result: self.result.take().unwrap_or(Ok(Outcome::Stopped)),
+            stop_heard: self.stop_heard,
+            told: self.run.worker.flush(),
+        }
     }
 
     fn is_done(&self) -> bool {
@@ -128,91 +127,58 @@ impl Driver {
         self.result.is_some() && !end_pending
     }
 
-    fn wait(&mut self) -> Ready {
-        let leading = self.run.election.is_leading();
-        let longest = if leading { LONGEST_WAIT_AS_LEADER } else { Duration::MAX };
-        let timer = match self.run.election.next_deadline() {
-            Some(deadline) => self.run.clock.wake_at(deadline, longest),
-            None if leading => self.run.clock.wake_at(self.run.clock.now() + longest, longest),
-            None => never(),
-        };
-        let mut select = Select::new();
-        let task = select.recv(&self.run.inputs.task);
-        let report = select.recv(&self.run.inputs.reports);
-        let stop = select.recv(&self.run.inputs.stop);
-        let reply = select.recv(&self.replies);
-        let returned = select.recv(&self.returned);
-        let guard_gone = select.recv(&self.run.inputs.guard_gone);
-        let time = select.recv(&timer);
-        let wake_up = if leading { usize::MAX } else { select.recv(&self.run.wake_ups) };
-        let sent = match &self.outbox {
-            Some(_) => select.send(&self.run.requests),
-            None => usize::MAX,
-        };
-        let operation = select.select();
-        match operation.index() {
-            index if index == task => Ready::Task(operation.recv(&self.run.inputs.task).ok()),
-            index if index == report => {
-                Ready::Report(operation.recv(&self.run.inputs.reports).ok())
-            }
-            index if index == stop => {
-                let _ = operation.recv(&self.run.inputs.stop);
-                Ready::Stop
-            }
-            index if index == reply => match operation.recv(&self.replies) {
-                Ok(reply) => Ready::Reply(reply),
-                Err(_) => Ready::Timer,
-            },
-            index if index == returned => match operation.recv(&self.returned) {
-                Ok(returned) => Ready::Returned(returned),
-                Err(_) => Ready::Timer,
-            },
-            index if index == guard_gone => {
-                let _ = operation.recv(&self.run.inputs.guard_gone);
-                Ready::GuardGone
-            }
-            index if index == wake_up => Ready::WakeUp(operation.recv(&self.run.wake_ups).is_ok()),
-            index if index == sent => {
-                if let Some(request) = self.outbox.take() {
-                    let _ = operation.send(&self.run.requests, request);
-                }
-                Ready::Sent
-            }
-            index => {
-                debug_assert_eq!(index, time);
-                let _ = operation.recv(&timer);
-                Ready::Timer
-            }
-        }
-    }
-
     fn take(&mut self, ready: Ready) {
         match ready {
             Ready::Task(Some(success)) | Ready::Report(Some(success)) => {
-                self.step(Event::Task(success));
+                return self.step(Event::Task(success));
             }
-            Ready::Task(None) => {
-                self.run.inputs.task = never();
-                self.step(Event::TaskGone);
-            }
-            Ready::Report(None) => self.run.inputs.reports = never(),
+            Ready::Task(None) => return self.task_gone(),
+            Ready::Report(None) => return self.run.inputs.reports = never(),
+            _ => {}
+        }
+        // The select picks any that is ready. Neither a stop nor a limit nor a return may overtake
+        // a result that was reported before it.
+        self.take_results();
+        match ready {
             Ready::Stop => {
                 self.run.inputs.stop = never();
+                self.stop_heard = true;
                 self.step(Event::Stop);
             }
             Ready::Reply(reply) => self.on_reply(reply),
             Ready::Returned(returned) => self.on_returned(returned),
             Ready::GuardGone => {
                 self.run.inputs.guard_gone = never();
-                self.take_reports();
                 self.step(Event::WorkReturned { panicked: false });
                 self.step(Event::Stop);
             }
             Ready::WakeUp(true) => self.step(Event::WakeUp),
             Ready::WakeUp(false) => self.run.wake_ups = never(),
-            Ready::Sent => {}
+            Ready::Refused(request) => self.on_refused(request),
             Ready::Timer => self.step(Event::Tick),
+            Ready::Sent | Ready::Task(_) | Ready::Report(_) => {}
         }
+    }
+
+    fn take_results(&mut self) {
+        for _ in 0..RESULTS_AT_ONCE {
+            match self.run.inputs.reports.try_recv() {
+                Ok(success) => self.step(Event::Task(success)),
+                Err(_) => break,
+            }
+        }
+        for _ in 0..RESULTS_AT_ONCE {
+            match self.run.inputs.task.try_recv() {
+                Ok(success) => self.step(Event::Task(success)),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => return self.task_gone(),
+            }
+        }
+    }
+
+    fn task_gone(&mut self) {
+        self.run.inputs.task = never();
+        self.step(Event::TaskGone);
     }
 
     fn step(&mut self, event: Event) {
@@ -233,6 +199,7 @@ impl Driver {
             self.carry_out(action);
         }
         self.actions = actions;
+        self.start_work();
     }
 
     fn carry_out(&mut self, action: Action) {
@@ -249,15 +216,14 @@ impl Driver {
                 self.begin_term(fencing_token, valid_until);
             }
             Action::Extend { from, until } => self.extend(from, until),
-            Action::StopWork => {
-                self.run.worker.event(ElectionEvent::Stopping);
-                if let Some(term) = &mut self.term {
-                    term.stop = None;
-                }
-            }
+            Action::StopWork => self.stop_work(),
             Action::EndTerm => self.end_term(),
             Action::LeaderChanged(leader) => self.report_leader(leader),
-            Action::Lost(reason) => self.run.worker.event(ElectionEvent::Lost(reason)),
+            Action::Lost(reason) => {
+                // Before the work is told to stop: it must not take this for a time to clean up.
+                self.end_validity();
+                self.run.worker.event(ElectionEvent::Lost(reason));
+            }
             Action::Finish { end, hold_back_until } => {
                 self.run.shared.hold_back(hold_back_until);
                 self.result = Some(self.result_of(end));
@@ -279,21 +245,37 @@ impl Driver {
         if self.threads.is_none() {
             match TermThreads::start(callbacks, &self.returned_to) {
                 Ok(threads) => self.threads = Some(threads),
-                Err(error) => self.run.worker.event(lock_failed(&error)),
+                Err(error) => {
+                    let text = match &error {
+                        Error::Thread { source, .. } => format!("{error}: {source}"),
+                        _ => error.to_string(),
+                    };
+                    self.run.worker.event(ElectionEvent::LockFailed(text.into()));
+                }
             }
         }
         self.threads.is_some()
     }
 
     fn begin_term(&mut self, fencing_token: u64, valid_until: Instant) {
-        let validity = Arc::new(Validity::new(self.run.clock.clone()));
-        validity.begin(valid_until);
-        self.run.shared.validity.begin(valid_until);
         let (stop, stop_signal) = bounded(0);
-        let term = Term::new(fencing_token, stop_signal, Arc::clone(&validity));
+        // The name first: who finds this candidate to lead finds its name, too.
+        let name = Arc::clone(&self.run.identity);
+        self.run.shared.set_leader(Some(Leader { name, ours: true }));
+        let validity = &self.run.shared.validity;
+        let term = Term::begin(fencing_token, stop_signal, validity, valid_until);
         let end_pending = matches!(self.run.work, Work::Callbacks(_));
-        self.term = Some(CurrentTerm { validity, stop: Some(stop), end_pending });
+        self.term =
+            Some(CurrentTerm { begins: Some(term), stop: Some(stop), over: false, end_pending });
         self.run.worker.event(ElectionEvent::Acquired { fencing_token });
+    }
+
+    /// Starts the work of a term that has just begun: after all else of that step, so that the work
+    /// finds its elector to be the leader.
+    fn start_work(&mut self) {
+        let Some(term) = self.term.as_mut().and_then(|term| term.begins.take()) else {
+            return;
+        };
         match (&self.run.work, &self.threads) {
             (Work::Guard(elected), _) => {
                 // Whoever campaigns waits for it; if not, the guard's end is seen at once.
@@ -305,12 +287,7 @@ impl Driver {
     }
 
     fn extend(&mut self, from: Instant, until: Instant) {
-        let Some(term) = &self.term else {
-            return;
-        };
-        let extended =
-            term.validity.extend(from, until) && self.run.shared.validity.extend(from, until);
-        if extended {
+        if self.run.shared.validity.extend(from, until) {
             let valid_for = until.since(self.run.clock.now());
             self.run.worker.event(ElectionEvent::Renewed { valid_for });
         } else {
@@ -318,41 +295,48 @@ impl Driver {
         }
     }
 
-    fn end_term(&mut self) {
-        if let Some(term) = &self.term {
-            term.validity.end();
+    fn stop_work(&mut self) {
+        let Some(term) = &mut self.term else {
+            return;
+        };
+        term.stop = None;
+        if !term.over {
+            self.run.worker.event(ElectionEvent::Stopping);
         }
-        self.run.shared.validity.end();
+    }
+
+    fn end_validity(&mut self) {
+        if let Some(term) = &mut self.term {
+            term.over = true;
+            self.run.shared.validity.end();
+        }
+    }
+
+    fn end_term(&mut self) {
+        self.end_validity();
         if let Some(threads) = &self.threads {
             threads.end();
         }
     }
 
     fn report_leader(&mut self, leader: Option<Arc<str>>) {
-        self.run.shared.set_leader(leader.clone());
-        if let Some(leader) = &leader {
-            self.run.worker.leader(Arc::clone(leader));
-        }
-        self.run.worker.event(ElectionEvent::LeaderChanged(leader));
+        let ours = self.term.as_ref().is_some_and(|term| !term.over);
+        self.run.shared.set_leader(leader.clone().map(|name| Leader { name, ours }));
+        self.run.worker.leader_changed(leader);
     }
 
     fn on_returned(&mut self, returned: Returned) {
+        let (Returned::Work(panic) | Returned::End(panic)) = &returned;
+        if let Some(text) = panic {
+            self.run.worker.event(ElectionEvent::CallbackPanicked(text.as_str().into()));
+        }
         match returned {
             Returned::Work(panic) => {
-                // A result that the work has reported counts, though its return is seen first.
-                self.take_reports();
                 let panicked = panic.is_some();
-                if let Some(text) = panic {
-                    let event = ElectionEvent::CallbackPanicked(text.as_str().into());
-                    self.run.worker.event(event);
-                    self.panic = Some(text);
-                }
+                self.panic = panic;
                 self.step(Event::WorkReturned { panicked });
             }
-            Returned::End(panic) => {
-                if let Some(text) = panic {
-                    self.run.worker.event(ElectionEvent::CallbackPanicked(text.into()));
-                }
+            Returned::End(_) => {
                 if let Some(term) = &mut self.term {
                     term.end_pending = false;
                 }
@@ -360,20 +344,14 @@ impl Driver {
         }
     }
 
-    fn take_reports(&mut self) {
-        while let Ok(success) = self.run.inputs.reports.try_recv() {
-            self.step(Event::Task(success));
-        }
-        loop {
-            match self.run.inputs.task.try_recv() {
-                Ok(success) => self.step(Event::Task(success)),
-                Err(TryRecvError::Empty) => return,
-                Err(TryRecvError::Disconnected) => {
-                    self.run.inputs.task = never();
-                    return self.step(Event::TaskGone);
-                }
-            }
-        }
+    /// The lock thread is gone. All user code there is guarded, so this is a defect of this crate.
+    fn on_refused(&mut self, request: Request) {
+        let failure = Failure::new("use", "the lock").hint("its thread is gone");
+        self.fatal = Some(LockError::Fatal(failure));
+        self.step(match request.call {
+            Call::Read => Event::Read(ReadReply::Fatal),
+            Call::Write { .. } => Event::Written(WriteReply::Fatal),
+        });
     }
 
     fn on_reply(&mut self, reply: Reply) {
@@ -396,46 +374,52 @@ impl Driver {
         self.step(event);
     }
 
-    fn read_reply(&mut self, result: Result<Option<Found>, LockError>) -> ReadReply {
+    fn read_reply(&mut self, result: Result<Option<Found>, Failed>) -> ReadReply {
         match result {
             Ok(None) => ReadReply::Absent,
             Ok(Some(Found { observed, holder_is_dead })) => {
                 ReadReply::Found { observed, holder_is_dead }
             }
-            Err(error) => {
-                self.run.worker.event(lock_failed(&error));
-                match error {
-                    LockError::Corrupt { revision, nonce, .. } => {
-                        ReadReply::Corrupt { revision, nonce }
-                    }
-                    LockError::Fatal(_) => {
-                        self.fatal = Some(error);
-                        ReadReply::Fatal
-                    }
-                    _ => ReadReply::Unavailable,
-                }
+            Err(Failed::Corrupt { revision, nonce, text }) => {
+                self.lock_failed(text);
+                ReadReply::Corrupt { revision, nonce }
+            }
+            Err(Failed::Fatal(error, text)) => {
+                self.lock_failed(text);
+                self.fatal = Some(error);
+                ReadReply::Fatal
+            }
+            Err(Failed::Unavailable(text) | Failed::Indeterminate(text)) => {
+                self.lock_failed(text);
+                ReadReply::Unavailable
+            }
+            Err(Failed::Conflict) => ReadReply::Unavailable,
+        }
+    }
+
+    fn write_reply(&mut self, result: Result<Revision, Failed>) -> WriteReply {
+        match result {
+            Ok(revision) => WriteReply::Written(revision),
+            // The next look says who won.
+            Err(Failed::Conflict) => WriteReply::Conflict,
+            Err(Failed::Unavailable(text)) => {
+                self.lock_failed(text);
+                WriteReply::Unavailable
+            }
+            Err(Failed::Fatal(error, text)) => {
+                self.lock_failed(text);
+                self.fatal = Some(error);
+                WriteReply::Fatal
+            }
+            Err(Failed::Indeterminate(text) | Failed::Corrupt { text, .. }) => {
+                self.lock_failed(text);
+                WriteReply::Indeterminate
             }
         }
     }
 
-    fn write_reply(&mut self, result: Result<crate::record::Revision, LockError>) -> WriteReply {
-        let error = match result {
-            Ok(revision) => return WriteReply::Written(revision),
-            Err(error) => error,
-        };
-        // Losing a race is everyday life; the next look says who won.
-        if !matches!(error, LockError::Conflict(_)) {
-            self.run.worker.event(lock_failed(&error));
-        }
-        match error {
-            LockError::Conflict(_) => WriteReply::Conflict,
-            LockError::Unavailable(_) => WriteReply::Unavailable,
-            LockError::Fatal(_) => {
-                self.fatal = Some(error);
-                WriteReply::Fatal
-            }
-            LockError::Indeterminate(_) | LockError::Corrupt { .. } => WriteReply::Indeterminate,
-        }
+    fn lock_failed(&self, text: Arc<str>) {
+        self.run.worker.event(ElectionEvent::LockFailed(text));
     }
 
     fn result_of(&mut self, end: End) -> Result<Outcome, Error> {
@@ -451,17 +435,16 @@ impl Driver {
     }
 }
 
-/// The error with all of its sources in one line.
-fn lock_failed(error: &dyn std::error::Error) -> ElectionEvent {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // An error that stands for its cause repeats it.
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
+/// A panic of the election thread is a defect of this crate; even so the user hears of the term's
+/// end.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // After a run that ended well its elector may lead again already.
+        if self.term.as_ref().is_some_and(|term| !term.over) {
+            self.end_validity();
         }
-        source = cause.source();
+        if let (Some(_), Some(threads)) = (&self.term, &self.threads) {
+            threads.end();
+        }
     }
-    ElectionEvent::LockFailed(text.into())
 }

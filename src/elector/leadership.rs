@@ -3,10 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
-
-use crate::elector::{Done, result};
+use crate::elector::Done;
 use crate::error::{Error, Outcome};
+use crate::sync::channel::Sender;
 use crate::term::Term;
 
 /// The longest that dropping a guard waits for the release.
@@ -62,7 +61,7 @@ impl Leadership {
 
     fn finish(&mut self) -> Result<Outcome, Error> {
         self.guard = None;
-        result(&self.done)
+        self.done.wait().result
     }
 }
 
@@ -70,7 +69,7 @@ impl Drop for Leadership {
     fn drop(&mut self) {
         if self.guard.take().is_some() {
             let patience = self.term.remaining().min(DROP_PATIENCE);
-            let _ = self.done.recv_timeout(patience);
+            let _ = self.done.0.recv_timeout(patience);
         }
     }
 }

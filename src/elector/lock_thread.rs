@@ -1,17 +1,18 @@
 //! The lock thread: all I/O of an elector. A call may hang here as long as it likes.
 //!
-//! This file must not know what an answer means.
+//! Whoever wrote the lock wrote its errors too, so they are put into words here. This file must not
+//! know what an answer means.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::error::Error as StdError;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-
 use crate::clock::{Clock, Instant, Timestamp};
-use crate::elector::threads::{panic_text, start};
+use crate::elector::threads::{caught, start};
 use crate::error::{Error, Failure, LockError};
 use crate::lock::{Intent, Lock, Observed};
 use crate::record::{LeaderElectionRecord, RecordKind, Revision};
+use crate::sync::channel::{Receiver, Sender, bounded};
 
 /// What to ask the lock, and where the answer goes.
 pub(super) struct Request {
@@ -28,8 +29,8 @@ pub(super) enum Call {
 }
 
 pub(super) enum Reply {
-    Read(Result<Option<Found>, LockError>),
-    Written(Intent, Result<Revision, LockError>),
+    Read(Result<Option<Found>, Failed>),
+    Written(Intent, Result<Revision, Failed>),
 }
 
 pub(super) struct Found {
@@ -37,21 +38,47 @@ pub(super) struct Found {
     pub(super) holder_is_dead: bool,
 }
 
-/// Starts the thread. It ends when nobody can send requests any more.
+/// An error of the lock, of which only data is left.
+pub(super) enum Failed {
+    /// Losing a race is everyday life: nobody asks what it says.
+    Conflict,
+    Unavailable(Arc<str>),
+    Indeterminate(Arc<str>),
+    Corrupt {
+        revision: Revision,
+        nonce: u64,
+        text: Arc<str>,
+    },
+    /// The error itself is for the caller of `run`.
+    Fatal(LockError, Arc<str>),
+}
+
+/// Takes the lock that the thread is to serve.
+pub(super) type HandOver = Sender<Box<dyn Lock>>;
+
+/// Starts the thread, which serves the lock that it is handed. It ends when nobody can send
+/// requests any more.
 pub(super) fn start_lock_thread(
-    lock: Box<dyn Lock>,
+    describe: String,
     clock: Clock,
-) -> Result<Sender<Request>, Error> {
+) -> Result<(Sender<Request>, HandOver), Error> {
     // Without a buffer a request is taken by an idle thread or not at all: one that belongs to a
     // run which has given up on a hung call is dropped with that run.
     let (sender, requests) = bounded(0);
-    let thread = LockThread { lock, clock, acquire_time: Timestamp::default() };
-    start("lock", move || thread.serve(&requests))?;
-    Ok(sender)
+    // If the thread can't be started, the lock must not be lost with it.
+    let (hand_over, handed) = bounded(1);
+    start("lock", move || {
+        if let Ok(lock) = handed.recv() {
+            LockThread { lock, describe, clock, acquire_time: Timestamp::default() }
+                .serve(&requests);
+        }
+    })?;
+    Ok((sender, hand_over))
 }
 
 struct LockThread {
     lock: Box<dyn Lock>,
+    describe: String,
     clock: Clock,
     acquire_time: Timestamp,
 }
@@ -60,9 +87,10 @@ impl LockThread {
     fn serve(mut self, requests: &Receiver<Request>) {
         for Request { call, deadline, reply_to } in requests {
             let reply = match call {
-                Call::Read => Reply::Read(self.read(deadline)),
+                Call::Read => Reply::Read(self.read(deadline).map_err(Failed::new)),
                 Call::Write { intent, record, expected } => {
-                    Reply::Written(intent, self.write(intent, record, expected, deadline))
+                    let result = self.write(intent, record, expected, deadline);
+                    Reply::Written(intent, result.map_err(Failed::new))
                 }
             };
             let written = matches!(reply, Reply::Written(_, Ok(_)));
@@ -70,7 +98,7 @@ impl LockThread {
             let _ = reply_to.try_send(reply);
             if written {
                 // What can wait must not delay the answer, and a panic in it is nobody's business.
-                let _ = catch_unwind(AssertUnwindSafe(|| self.lock.tidy()));
+                let _ = caught(|| self.lock.tidy());
             }
         }
     }
@@ -107,7 +135,7 @@ impl LockThread {
     fn budget(&self, deadline: Instant, operation: &str) -> Result<Duration, LockError> {
         let budget = deadline.since(self.clock.now());
         if budget.is_zero() {
-            let failure = Failure::new(operation, self.lock.describe())
+            let failure = Failure::new(operation, &self.describe)
                 .hint("the deadline passed before it could be sent");
             return Err(LockError::Unavailable(failure));
         }
@@ -120,10 +148,47 @@ impl LockThread {
         operation: &str,
         call: impl FnOnce(&mut dyn Lock) -> Result<T, LockError>,
     ) -> Result<T, LockError> {
-        let lock = &mut *self.lock;
-        catch_unwind(AssertUnwindSafe(|| call(lock))).unwrap_or_else(|panic| {
-            let hint = format!("the lock panicked: {}", panic_text(&*panic));
-            Err(LockError::Fatal(Failure::new(operation, self.lock.describe()).hint(hint)))
+        caught(|| call(&mut *self.lock)).unwrap_or_else(|panic| {
+            let hint = format!("the lock panicked: {panic}");
+            Err(LockError::Fatal(Failure::new(operation, &self.describe).hint(hint)))
         })
     }
+}
+
+impl Failed {
+    fn new(error: LockError) -> Self {
+        if matches!(error, LockError::Conflict(_)) {
+            let _ = caught(|| drop(error));
+            return Self::Conflict;
+        }
+        let text = caught(|| in_one_line(&error)).unwrap_or_else(|panic| {
+            format!("the lock failed, and what it says about that panicked: {panic}")
+        });
+        let text = text.into();
+        let failed = match &error {
+            LockError::Corrupt { revision, nonce, .. } => {
+                Self::Corrupt { revision: *revision, nonce: *nonce, text }
+            }
+            LockError::Fatal(_) => return Self::Fatal(error, text),
+            LockError::Unavailable(_) => Self::Unavailable(text),
+            LockError::Indeterminate(_) | LockError::Conflict(_) => Self::Indeterminate(text),
+        };
+        let _ = caught(|| drop(error));
+        failed
+    }
+}
+
+/// The error with all of its sources.
+fn in_one_line(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // An error that stands for its cause repeats it.
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
 }

@@ -14,6 +14,8 @@ use crate::lock::{MemoryLock, Observed};
 use crate::record::{Intent, LeaderElectionRecord, RecordKind, Revision};
 use crate::term::Term;
 
+mod hostile;
+
 const SECOND: Duration = Duration::from_secs(1);
 /// Long enough for a busy machine, short enough to notice.
 const PATIENCE: Duration = Duration::from_secs(20);

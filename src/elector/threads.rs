@@ -4,23 +4,41 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-
 use crate::callbacks::LeaderCallbacks;
 use crate::error::Error;
+use crate::sync::channel::{Receiver, Sender, bounded};
+use crate::sync::thread;
 use crate::term::Term;
 
 /// Starts a named thread that nobody joins: its end is told by a channel, if at all.
 pub(super) fn start(name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    std::thread::Builder::new()
+    #[cfg(test)]
+    let body = refusal::of_children(name, body)?;
+    thread::Builder::new()
         .name(format!("election-{name}"))
         .spawn(body)
         .map(drop)
         .map_err(|source| Error::Thread { name, source })
 }
 
+#[cfg(test)]
+pub(super) use refusal::refuse;
+
+/// Calls user code, and turns a panic of it into what it said.
+pub(super) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
+        let text = panic_text(&*panic);
+        // What was thrown is the user's too, and its drop may panic again. That ends here: of the
+        // second one nothing is dropped.
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+            std::mem::forget(second);
+        }
+        text
+    })
+}
+
 /// What a panic said, if it said anything.
-pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
+fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("no message").to_owned()
@@ -87,7 +105,41 @@ fn once<T>(
     let Ok(message) = messages.recv() else {
         return;
     };
-    let panic = catch_unwind(AssertUnwindSafe(|| callback(message))).err();
+    let panic = caught(|| callback(message)).err();
     // The election may have ended by a panic of its own; then nobody listens.
-    let _ = returned.try_send(wrap(panic.map(|panic| panic_text(&*panic))));
+    let _ = returned.try_send(wrap(panic));
+}
+
+/// Threads that can't be started, for tests.
+#[cfg(test)]
+mod refusal {
+    use super::{Arc, Error};
+    use parking_lot::Mutex;
+    use std::cell::RefCell;
+
+    type Refused = Arc<Mutex<Option<&'static str>>>;
+
+    thread_local! {
+        /// The same for a thread and all that descend from it.
+        static REFUSED: RefCell<Refused> = RefCell::default();
+    }
+
+    /// From now on this thread and its descendants can start no thread of this name.
+    pub(crate) fn refuse(name: Option<&'static str>) {
+        REFUSED.with_borrow(|refused| *refused.lock() = name);
+    }
+
+    pub(super) fn of_children<F: FnOnce()>(
+        name: &'static str,
+        body: F,
+    ) -> Result<impl FnOnce() + use<F>, Error> {
+        let refused = REFUSED.with_borrow(Arc::clone);
+        if *refused.lock() == Some(name) {
+            return Err(Error::Thread { name, source: std::io::ErrorKind::WouldBlock.into() });
+        }
+        Ok(move || {
+            REFUSED.set(refused);
+            body();
+        })
+    }
 }

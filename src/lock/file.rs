@@ -18,7 +18,7 @@ use rand::{Rng, SeedableRng};
 use crate::clock::{Clock, Instant, entropy};
 use crate::error::{Failure, LockError};
 use crate::lock::{Intent, Lock, Observed};
-use crate::record::{LeaderElectionRecord, RecordKind, Revision};
+use crate::record::{LeaderElectionRecord, MAX_LEASE_DURATION, RecordKind, Revision};
 
 mod age;
 pub(crate) mod claim;
@@ -37,14 +37,14 @@ mod tests;
 mod trust;
 
 use claim::{Claim, Predecessor};
-use entry::{Entry, FORMAT, Text, encode};
+use entry::{Decoded, Entry, FORMAT, Text, decode, encode};
 use finish::Finish;
 use layout::{MAX_GENERATION, name_of};
 pub use mount::{FileSystem, FileSystemKind};
 use observe::{Content, Head, Observe, Sight};
 pub use options::FileLockOptions;
 use renew::Renew;
-use step::{DirectoryId, Fault, FaultKind, Next, Reply, Step};
+use step::{DirectoryId, Fault, FaultKind, Next, Op, Reply, Step};
 use store::Store;
 use sweep::{Memory, REMOVALS_A_CLAIM, REMOVALS_A_RENEWAL, Sweep, Swept};
 
@@ -73,6 +73,9 @@ pub struct FileLock {
     /// The same for writing: what can be read may be read-only.
     never_written: bool,
 }
+
+/// How far below a corrupt head a readable record is looked for.
+const LOOK_BELOW: u64 = 64;
 
 /// The term that this lock has acquired.
 #[derive(Clone, Debug)]
@@ -143,7 +146,8 @@ impl FileLock {
 
     fn look(&mut self) -> Result<(), LockError> {
         // Only a head that is known to be the highest may be looked at without a listing.
-        let known = self.head.as_deref().filter(|head| self.hidden_above(head).is_none());
+        let whole = |head: &&Head| self.hidden_above(head).is_none();
+        let known = self.head.as_deref().filter(whole);
         let mut step = Observe::new(known, self.first_contact);
         let sight = self.run(&mut step);
         self.note_highest(step.highest());
@@ -151,11 +155,7 @@ impl FileLock {
         self.first_contact = false;
         match sight {
             Sight::Unchanged => {}
-            Sight::Nothing => {
-                self.head = None;
-                self.highest = None;
-                self.memory.forget();
-            }
+            Sight::Nothing => self.vanished(),
             Sight::Head(head) => {
                 if self.hidden_above(&head).is_some() {
                     // The listing went back.
@@ -167,6 +167,21 @@ impl FileLock {
             }
         }
         Ok(())
+    }
+
+    /// The log never becomes empty again by itself, nor does its directory go: whoever claims in a
+    /// new one claims its first generation, whatever was seen of the old one. Claims of different
+    /// names would not exclude each other.
+    fn vanished(&mut self) {
+        if let Some(head) = self.head.take() {
+            log::warn!(
+                "{}: generation {} and all others are gone; fencing tokens start again",
+                self.path.display(),
+                head.generation
+            );
+        }
+        self.highest = None;
+        self.memory.forget();
     }
 
     fn note_highest(&mut self, (directory, generation): (DirectoryId, u64)) {
@@ -186,8 +201,7 @@ impl FileLock {
     /// change of either starts the wait again.
     fn version(&self, head: &Head) -> u64 {
         // An odd factor maps no two generations to one number.
-        let hidden = self.hidden_above(head).unwrap_or(0);
-        head.nonce() ^ hidden.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        head.nonce() ^ self.hidden_above(head).unwrap_or(0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
     fn observed(&self) -> Result<Option<Observed>, LockError> {
@@ -354,6 +368,10 @@ impl FileLock {
             }
         };
         let mut record = record.clone();
+        if self.term.is_none() && self.head.as_ref().is_some_and(|head| head.is_corrupt()) {
+            // Somebody may lead behind it, and will not see it before the next renewal.
+            record.lease_duration = self.lease_below(after);
+        }
         record.fencing_token = record.fencing_token.or(Some(after));
         record.renewals = 0;
         let text = self.encode_new(record, Some((after, seen_at)))?;
@@ -366,6 +384,20 @@ impl FileLock {
         self.term = None;
         self.head = None;
         Ok(Revision(finished))
+    }
+
+    /// The lease of the newest record below `generation` that can be read; the longest of all if
+    /// none can.
+    fn lease_below(&mut self, generation: u64) -> Duration {
+        self.store.perform(&Op::Open);
+        for below in (generation.saturating_sub(LOOK_BELOW).max(1)..generation).rev() {
+            if let Reply::Text(text) = self.store.perform(&Op::Read(below))
+                && let Decoded::Entry(entry) = decode(&text)
+            {
+                return entry.record.lease_duration;
+            }
+        }
+        MAX_LEASE_DURATION
     }
 
     /// Checks that `expected` is what the last look showed: it stands for the exact version, nonce

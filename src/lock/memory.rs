@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use parking_lot::Mutex;
-
 use crate::error::{Failure, LockError};
 use crate::lock::{Intent, Lock, Observed};
 use crate::record::{LeaderElectionRecord, Revision};
+use crate::sync::Mutex;
+use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
 
 /// A record in memory. Clones share the record, so each candidate gets a clone.
 #[derive(Clone, Debug, Default)]

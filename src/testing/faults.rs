@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
-
 use crate::error::{Failure, LockError};
 use crate::lock::{Intent, Lock, Observed};
 use crate::record::{LeaderElectionRecord, Revision};
+use crate::sync::channel::Receiver;
 
 /// What happens to one call.
 #[derive(Clone, Debug)]

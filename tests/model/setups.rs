@@ -36,7 +36,7 @@ fn setup(name: &'static str, candidates: &[Candidate], horizon: u64, budget: Bud
 }
 
 /// "Free" candidates may be paused between any two steps, and their messages be late, as often and
-/// for as long as the world lasts; in the others one candidate at a time may fall behind like that,
+/// for as long as the world lasts; in the others one candidate (or two) may fall behind like that
 /// once, which leaves room for longer stories.
 pub fn short() -> Vec<Setup> {
     let one_lag = Budget { lags: 1, ..NOTHING };

@@ -105,7 +105,10 @@ fn decode_checked(text: &[u8]) -> Result<Decoded, String> {
     if version.format != FORMAT {
         return Ok(Decoded::UnknownFormat(version.format));
     }
-    let entry: Entry = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let mut entry: Entry = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    // The name tells both, whatever a text may say.
+    entry.record.renewals = 0;
+    entry.record.renew_time = entry.record.acquire_time;
     if entry.record.fencing_token.is_none() {
         return Err("it has no fencing token".to_owned());
     }

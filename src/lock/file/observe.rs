@@ -38,6 +38,11 @@ pub enum Content {
 }
 
 impl Head {
+    /// Whether nothing can be read there.
+    pub fn is_corrupt(&self) -> bool {
+        matches!(self.content, Content::Corrupt(_))
+    }
+
     /// Tells two contents of one generation apart.
     pub fn nonce(&self) -> u64 {
         match (&self.content, &self.text) {

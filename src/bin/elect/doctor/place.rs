@@ -149,8 +149,8 @@ impl Open {
     }
 }
 
-/// What creating a name means that nobody else creates: that it exists is success. GlusterFS was seen
-/// to create one and say EEXIST, as a call does that is sent again when its reply was lost.
+/// What creating a name means that nobody else creates: that it exists is success. GlusterFS was
+/// seen to create one and say EEXIST, as a call does that is sent again when its reply was lost.
 pub fn own_name(result: Result<(), Errno>) -> Result<(), Errno> {
     match result {
         Err(Errno::EXIST) => Ok(()),

@@ -83,7 +83,7 @@ fn renew(i: usize, folder: &Place) -> Result<(), Errno> {
     match own_name(open.link("s.0", &name)) {
         // What the lock does where a symbolic link can't be linked.
         Err(Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK | Errno::NOSPC) => {
-            open.symlink(&text(i), &name)?;
+            own_name(open.symlink(&text(i), &name))?;
         }
         other => other?,
     }
