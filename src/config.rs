@@ -103,7 +103,8 @@ impl Config {
     }
 
     /// The candidate's name: 1 to 255 bytes without control characters. Default: host, process
-    /// number and a random part. Names need not be unique: an incarnation tells candidates apart.
+    /// number and a random part, and the numbers of the Slurm job and task if it runs in one.
+    /// Names need not be unique: an incarnation tells candidates apart.
     #[must_use]
     pub fn identity(mut self, identity: impl Into<String>) -> Self {
         self.identity = Some(identity.into());
@@ -307,11 +308,29 @@ fn check_most(setting: &'static str, value: Duration, most: Duration) -> Result<
     Ok(())
 }
 
-/// Host, process number, and eight random hexadecimal digits: `node-7_4711_0c0ffee0`.
+/// Host, process number, and eight random hexadecimal digits: `node-7_4711_0c0ffee0`; in a job of
+/// Slurm's its number and the task's as well: `node-7_4711_0c0ffee0_job-99_3`.
 fn default_identity() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let host: String = host.chars().filter(|c| !c.is_control()).take(48).collect();
-    format!("{host}_{}_{:08x}", std::process::id(), entropy() as u32)
+    let job = slurm_job(|name| std::env::var(name).ok());
+    format!("{host}_{}_{:08x}{job}", std::process::id(), entropy() as u32)
+}
+
+/// The job, and the task of its array or of its step, as this process's environment tells.
+fn slurm_job(variable: impl Fn(&str) -> Option<String>) -> String {
+    // It goes into a name, so what is no number is not taken.
+    let number = |name| {
+        let is_number = |text: &String| {
+            (1..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        variable(name).filter(is_number)
+    };
+    let array = number("SLURM_ARRAY_JOB_ID").zip(number("SLURM_ARRAY_TASK_ID"));
+    match array.or_else(|| number("SLURM_JOB_ID").zip(number("SLURM_PROCID"))) {
+        Some((job, task)) => format!("_job-{job}_{task}"),
+        None => number("SLURM_JOB_ID").map_or_else(String::new, |job| format!("_job-{job}")),
+    }
 }
 
 /// A new incarnation from the system's random source.
@@ -357,6 +376,24 @@ mod tests {
         assert_eq!(settings.drain_timeout, SECOND * 15);
         assert_eq!(settings.term_limit, None);
         assert!(!settings.identity.is_empty());
+    }
+
+    #[test]
+    fn a_default_name_carries_the_slurm_job_and_task() {
+        let job = |pairs: &[(&str, &str)]| {
+            slurm_job(|name| {
+                let found = pairs.iter().find(|(key, _)| *key == name);
+                found.map(|(_, value)| (*value).to_owned())
+            })
+        };
+        let array = [("SLURM_ARRAY_JOB_ID", "99"), ("SLURM_ARRAY_TASK_ID", "3")];
+        assert_eq!(job(&array), "_job-99_3");
+        assert_eq!(job(&[array[0], array[1], ("SLURM_JOB_ID", "102")]), "_job-99_3");
+        assert_eq!(job(&[("SLURM_JOB_ID", "7"), ("SLURM_PROCID", "0")]), "_job-7_0");
+        assert_eq!(job(&[("SLURM_JOB_ID", "7")]), "_job-7");
+        for odd in ["", "x", "7\n", "123456789012345678901"] {
+            assert_eq!(job(&[("SLURM_JOB_ID", odd)]), "", "{odd:?}");
+        }
     }
 
     #[test]

@@ -183,8 +183,8 @@ pub enum Error {
     /// The lock failed in a way that can't heal.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// A setting is wrong. [`LeaderElector::new`](crate::LeaderElector::new) says so by itself; this
-    /// is for a function that makes an elector and runs it.
+    /// A setting is wrong. [`LeaderElector::new`](crate::LeaderElector::new) says so by itself;
+    /// this is for a function that makes an elector and runs it.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// `run` was called on an elector without `on_started_leading`: it would lead and do nothing.

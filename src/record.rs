@@ -202,10 +202,13 @@ struct Wire {
     kind: RecordKind,
     holder_identity: Arc<str>,
     incarnation: Incarnation,
+    #[serde(default)]
     lease_duration_seconds: u64,
     lease_duration_millis: u64,
     acquire_time: Timestamp,
-    renew_time: Timestamp,
+    /// Where a lock tells it otherwise, its record leaves it out.
+    #[serde(default)]
+    renew_time: Option<Timestamp>,
     leader_transitions: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fencing_token: Option<u64>,
@@ -229,7 +232,7 @@ impl From<LeaderElectionRecord> for Wire {
             lease_duration_seconds: millis.div_ceil(1000),
             lease_duration_millis: millis,
             acquire_time: record.acquire_time,
-            renew_time: record.renew_time,
+            renew_time: Some(record.renew_time),
             leader_transitions: record.leader_transitions,
             fencing_token: record.fencing_token,
             renewals: record.renewals,
@@ -254,7 +257,7 @@ impl TryFrom<Wire> for LeaderElectionRecord {
             incarnation: wire.incarnation,
             lease_duration,
             acquire_time: wire.acquire_time,
-            renew_time: wire.renew_time,
+            renew_time: wire.renew_time.unwrap_or(wire.acquire_time),
             leader_transitions: wire.leader_transitions,
             fencing_token: wire.fencing_token,
             renewals: wire.renewals,

@@ -1,7 +1,7 @@
 //! What threads meet by: channels, locks, atomics, and the threads themselves.
 //!
-//! With `--cfg shuttle` these are shuttle's, so that a test decides how the threads interleave. This
-//! file must not know what anybody waits for.
+//! With `--cfg shuttle` these are shuttle's, so that a test decides how the threads interleave.
+//! This file must not know what anybody waits for.
 
 #[cfg(not(shuttle))]
 pub(crate) use crossbeam_channel as channel;

@@ -1,6 +1,6 @@
-//! `on_stopped_leading` ends the process, as users of the original do, while all else is blocked for
-//! ever: the lock hangs, the work ignores its stop signal, and the log and the other callbacks are
-//! stuck.
+//! `on_stopped_leading` ends the process, as users of the original do, while all else is blocked
+//! for ever: the lock hangs, the work ignores its stop signal, and the log and the other callbacks
+//! are stuck.
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -18,7 +18,7 @@ use rand::{Rng, SeedableRng};
 use crate::clock::{Clock, Instant, entropy};
 use crate::error::{Failure, LockError};
 use crate::lock::{Intent, Lock, Observed};
-use crate::record::{LeaderElectionRecord, RecordKind, Revision};
+use crate::record::{LeaderElectionRecord, MAX_LEASE_DURATION, RecordKind, Revision};
 
 mod age;
 pub(crate) mod claim;
@@ -37,14 +37,14 @@ mod tests;
 mod trust;
 
 use claim::{Claim, Predecessor};
-use entry::{Entry, FORMAT, Text, encode};
+use entry::{Decoded, Entry, FORMAT, Text, decode, encode};
 use finish::Finish;
 use layout::{MAX_GENERATION, name_of};
 pub use mount::{FileSystem, FileSystemKind};
 use observe::{Content, Head, Observe, Sight};
 pub use options::FileLockOptions;
 use renew::Renew;
-use step::{DirectoryId, Fault, FaultKind, Next, Reply, Step};
+use step::{DirectoryId, Fault, FaultKind, Next, Op, Reply, Step};
 use store::Store;
 use sweep::{Memory, REMOVALS_A_CLAIM, REMOVALS_A_RENEWAL, Sweep, Swept};
 
@@ -64,6 +64,8 @@ pub struct FileLock {
     head: Option<Box<Head>>,
     term: Option<Term>,
     memory: Memory,
+    /// The highest generation ever seen in a directory, which a stale view may hide again.
+    highest: Option<(DirectoryId, u64)>,
     /// Removals to make when there is time.
     due: Option<Due>,
     /// No look has succeeded yet, so that a refusal is for good.
@@ -71,6 +73,9 @@ pub struct FileLock {
     /// The same for writing: what can be read may be read-only.
     never_written: bool,
 }
+
+/// How far below a corrupt head a readable record is looked for.
+const LOOK_BELOW: u64 = 64;
 
 /// The term that this lock has acquired.
 #[derive(Clone, Debug)]
@@ -122,13 +127,14 @@ impl FileLock {
             head: None,
             term: None,
             memory: Memory::new(store::boot_id()),
+            highest: None,
             due: None,
             first_contact: true,
             never_written: true,
         }
     }
 
-    fn run<S: Step>(&mut self, mut step: S) -> S::Output {
+    fn run<S: Step>(&mut self, step: &mut S) -> S::Output {
         let mut reply = Reply::Begin;
         loop {
             match step.next(self.clock.now(), reply) {
@@ -139,21 +145,63 @@ impl FileLock {
     }
 
     fn look(&mut self) -> Result<(), LockError> {
-        let step = Observe::new(self.head.as_deref(), self.first_contact);
-        let sight = self.run(step).map_err(|fault| self.error(fault))?;
+        // Only a head that is known to be the highest may be looked at without a listing.
+        let whole = |head: &&Head| self.hidden_above(head).is_none();
+        let known = self.head.as_deref().filter(whole);
+        let mut step = Observe::new(known, self.first_contact);
+        let sight = self.run(&mut step);
+        self.note_highest(step.highest());
+        let sight = sight.map_err(|fault| self.error(fault))?;
         self.first_contact = false;
         match sight {
             Sight::Unchanged => {}
-            Sight::Nothing => {
-                self.head = None;
-                self.memory.forget();
-            }
+            Sight::Nothing => self.vanished(),
             Sight::Head(head) => {
-                self.memory.note(head.directory, head.generation, head.read_at);
+                if self.hidden_above(&head).is_some() {
+                    // The listing went back.
+                    self.memory.forget();
+                } else {
+                    self.memory.note(head.directory, head.generation, head.read_at);
+                }
                 self.head = Some(head);
             }
         }
         Ok(())
+    }
+
+    /// The log never becomes empty again by itself, nor does its directory go: whoever claims in a
+    /// new one claims its first generation, whatever was seen of the old one. Claims of different
+    /// names would not exclude each other.
+    fn vanished(&mut self) {
+        if let Some(head) = self.head.take() {
+            log::warn!(
+                "{}: generation {} and all others are gone; fencing tokens start again",
+                self.path.display(),
+                head.generation
+            );
+        }
+        self.highest = None;
+        self.memory.forget();
+    }
+
+    fn note_highest(&mut self, (directory, generation): (DirectoryId, u64)) {
+        let known = self.highest.filter(|(known, _)| *known == directory);
+        if generation > known.map_or(0, |(_, highest)| highest) {
+            self.highest = Some((directory, generation));
+        }
+    }
+
+    /// A generation above this head that was seen earlier, and that the view of it does not show.
+    fn hidden_above(&self, head: &Head) -> Option<u64> {
+        let (directory, highest) = self.highest?;
+        (directory == head.directory && highest > head.generation).then_some(highest)
+    }
+
+    /// The version that a candidate waits on is the head and the highest generation ever seen: any
+    /// change of either starts the wait again.
+    fn version(&self, head: &Head) -> u64 {
+        // An odd factor maps no two generations to one number.
+        head.nonce() ^ self.hidden_above(head).unwrap_or(0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
     fn observed(&self) -> Result<Option<Observed>, LockError> {
@@ -168,7 +216,7 @@ impl FileLock {
                     let token = record.fencing_token.unwrap_or(head.generation);
                     record.renewals = head.generation.saturating_sub(token);
                 }
-                Ok(Some(Observed { record, revision, nonce: head.nonce() }))
+                Ok(Some(Observed { record, revision, nonce: self.version(head) }))
             }
             Content::Corrupt(reason) => {
                 let bytes = head.text.as_deref().unwrap_or_default().escape_ascii();
@@ -176,7 +224,7 @@ impl FileLock {
                     "{reason} (it says \"{bytes}\"); its lease is waited for, and `elect reset` is \
                      for who knows that nobody leads"
                 ));
-                Err(LockError::Corrupt { revision, nonce: head.nonce(), failure })
+                Err(LockError::Corrupt { revision, nonce: self.version(head), failure })
             }
         }
     }
@@ -190,25 +238,29 @@ impl FileLock {
         self.term = None;
         self.expect(expected)?;
         let after = self.head.as_deref().map(Predecessor::from);
-        let generation = expected.map_or(1, |revision| revision.0.saturating_add(1));
-        if generation > MAX_GENERATION {
-            let failure = Failure::new("claim", self.name(generation))
-                .hint("the generations are used up; make another lock");
-            return Err(LockError::Fatal(failure));
-        }
+        let generation = self.next_generation(expected.map_or(0, |revision| revision.0))?;
         let mut record = record.clone();
         record.fencing_token = Some(generation);
         let seen = self.head.as_ref().map(|head| (head.generation, head.read_at));
         let entry = self.entry(record, seen);
         let text = self.encode(&entry)?;
         let started = self.clock.now();
-        let step = Claim::new(after, text.clone(), budget)
+        let mut step = Claim::new(after, text.clone(), budget)
             .durable(self.durable)
             .first_contact(self.never_written);
-        let claimed = self.run(step).map_err(|fault| self.error(fault))?;
+        let claimed = self.run(&mut step).map_err(|fault| self.error(fault))?;
         self.never_written = false;
         self.won(claimed.directory, generation, text, entry, started, budget);
         Ok(Revision(generation))
+    }
+
+    fn next_generation(&self, after: u64) -> Result<u64, LockError> {
+        if after < MAX_GENERATION {
+            return Ok(after + 1);
+        }
+        let failure = Failure::new("write after", self.name(after))
+            .hint("the generations are used up; make another lock");
+        Err(LockError::Fatal(failure))
     }
 
     fn won(
@@ -221,6 +273,8 @@ impl FileLock {
         budget: Duration,
     ) {
         let now = self.clock.now();
+        // A claim has shown that nothing higher stands there.
+        self.highest = Some((directory, generation));
         self.memory.note(directory, generation, now);
         let confirmed_at = now;
         self.head = Some(Box::new(Head {
@@ -243,9 +297,10 @@ impl FileLock {
         budget: Duration,
     ) -> Result<Revision, LockError> {
         let Term { directory, text, generation, .. } = self.own_term(record, expected)?;
+        self.next_generation(generation)?;
         let started = self.clock.now();
-        let step = Renew::new(directory, generation, text, budget);
-        let renewed = self.run(step).map_err(|fault| self.error(fault))?;
+        let mut step = Renew::new(directory, generation, text, budget);
+        let renewed = self.run(&mut step).map_err(|fault| self.error(fault))?;
         if let Some(term) = &mut self.term {
             term.generation = renewed;
             term.confirmed_at = self.clock.now();
@@ -313,17 +368,36 @@ impl FileLock {
             }
         };
         let mut record = record.clone();
+        if self.term.is_none() && self.head.as_ref().is_some_and(|head| head.is_corrupt()) {
+            // Somebody may lead behind it, and will not see it before the next renewal.
+            record.lease_duration = self.lease_below(after);
+        }
         record.fencing_token = record.fencing_token.or(Some(after));
         record.renewals = 0;
         let text = self.encode_new(record, Some((after, seen_at)))?;
-        let step = match intent {
+        self.next_generation(after)?;
+        let mut step = match intent {
             Intent::Complete => Finish::complete(directory, after, text, budget, self.durable),
             _ => Finish::release(directory, after, text, budget),
         };
-        let finished = self.run(step).map_err(|fault| self.error(fault))?;
+        let finished = self.run(&mut step).map_err(|fault| self.error(fault))?;
         self.term = None;
         self.head = None;
         Ok(Revision(finished))
+    }
+
+    /// The lease of the newest record below `generation` that can be read; the longest of all if
+    /// none can.
+    fn lease_below(&mut self, generation: u64) -> Duration {
+        self.store.perform(&Op::Open);
+        for below in (generation.saturating_sub(LOOK_BELOW).max(1)..generation).rev() {
+            if let Reply::Text(text) = self.store.perform(&Op::Read(below))
+                && let Decoded::Entry(entry) = decode(&text)
+            {
+                return entry.record.lease_duration;
+            }
+        }
+        MAX_LEASE_DURATION
     }
 
     /// Checks that `expected` is what the last look showed: it stands for the exact version, nonce
@@ -419,8 +493,12 @@ impl Lock for FileLock {
             return;
         };
         let known = self.memory.superseded(self.clock.now()).is_some();
-        let step = Sweep::new(&self.memory, directory, head, most, until);
-        match self.run(step) {
+        let mut step = Sweep::new(&self.memory, directory, head, most, until);
+        let swept = self.run(&mut step);
+        if let Some(name) = step.refused() {
+            self.memory.refused(name);
+        }
+        match swept {
             Swept::All if known => self.memory.swept(directory, head, self.clock.now()),
             Swept::WentBack => self.memory.forget(),
             Swept::All | Swept::Some => {}

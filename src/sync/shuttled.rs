@@ -1,5 +1,5 @@
-//! Shuttle's locks, atomics and threads in the shape of those that they stand for, and ways to break
-//! them on purpose.
+//! Shuttle's locks, atomics and threads in the shape of those that they stand for, and ways to
+//! break them on purpose.
 
 use std::cell::Cell;
 use std::io;

@@ -1,4 +1,5 @@
-//! The elector's threads under shuttle, which decides at every channel, lock and atomic who goes on.
+//! The elector's threads under shuttle, which decides at every channel, lock and atomic who goes
+//! on.
 //!
 //! Only in a build of its own, in which these primitives are shuttle's:
 //!

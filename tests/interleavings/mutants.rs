@@ -1,5 +1,5 @@
-//! Broken primitives under the same scenarios: a harness that finds nothing there would find nothing
-//! at all.
+//! Broken primitives under the same scenarios: a harness that finds nothing there would find
+//! nothing at all.
 
 use leaderelection::testing::{Mutant, with_mutant};
 

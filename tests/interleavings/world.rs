@@ -1,5 +1,5 @@
-//! What a scenario stands on: electors over a lock that fails, hangs and replies late, on a clock that
-//! moves on when somebody waits for it, and jumps now and then.
+//! What a scenario stands on: electors over a lock that fails, hangs and replies late, on a clock
+//! that moves on when somebody waits for it, and jumps now and then.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -187,31 +187,3 @@ fn every_broken_rule_is_caught() {
         expect_violation(setup, property);
     }
 }
-
-#[test]
-fn experiment() {
-    let get = |name: &str, default: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
-    let base = std::env::var("BASE").unwrap_or_default();
-    let n = get("N", 2) as usize;
-    let candidates = setups::by_name(&base);
-    let setup = Setup {
-        name: "experiment",
-        candidates: candidates[..n].to_vec(),
-        horizon: get("H", 6),
-        on_success: OnSuccess::Complete,
-        budget: world::Budget {
-            faults: get("F", 1) as u8,
-            crashes: get("C", 0) as u8,
-            stops: get("S", 0) as u8,
-            successes: get("T", 0) as u8,
-            again: get("A", 0) as u8,
-            lags: get("LAG", 255) as u8,
-        },
-        proofs: get("P", 0) == 1,
-        rates_change: get("RC", 0) == 1,
-        mutant: None,
-    };
-    exhaust(setup);
-}

@@ -99,15 +99,21 @@ fn examine(args: &DoctorArgs) -> Result<(Case, Verdict), Trouble> {
     // Where no lock may stand anyway nobody needs to be waited for; and there names may come late.
     let distrusted = file_system.as_ref().is_some_and(|found| found.kind.distrust().is_some());
     let peers = if distrusted { 0 } else { args.peers };
-    let mut case = Case { file_system, findings: Findings::default(), hosts: 1, hung: None };
+    let findings = Findings::default();
+    let mut case =
+        Case { directory: directory.clone(), file_system, findings, hosts: 1, hung: None };
     let at = directory.clone();
     let examined = Script::begin(&mut crew, &progress, at, &host, peers, args.peer_wait)
         .and_then(|mut script| play(&mut script, &mut case, &mut session));
     drop(crew);
+    let left = session.clone().unwrap_or_else(|| directory.join(format!(".elect-doctor-{host}")));
     let removed = clean_up(&directory, &host, session);
     examined?;
-    if case.hung.is_none() {
-        removed?;
+    match removed {
+        Err(Trouble::Failed(_) | Trouble::Hung(..)) if case.hung.is_some() => {
+            eprintln!("elect: {} is left behind: no call returns there", left.display());
+        }
+        removed => removed?,
     }
     let verdict = judge(&case);
     Ok((case, verdict))

@@ -1,6 +1,8 @@
 //! `elect reset`: forget that the task is completed.
 
-use leaderelection::{Reset, ResetError, reset};
+use std::time::Duration;
+
+use leaderelection::{Lock, Reset, ResetError, reset};
 
 use crate::candidate::open_lock;
 use crate::cli::ResetArgs;
@@ -20,7 +22,10 @@ pub fn run(args: &ResetArgs) -> u8 {
         Ok(Reset::NothingToDo) => println!("{lock}: there is no completion to forget"),
         Ok(Reset::CorruptionSuperseded) => {
             println!("{lock}: the corrupt record is superseded");
-            println!("candidates now wait for 15s, in case a leader stood behind it");
+            println!(
+                "candidates now wait for {}, in case a leader stood behind it",
+                lease(&mut opened)
+            );
         }
         Ok(_) => println!("{lock}: the completion is forgotten; the task may run again"),
         Err(error) => {
@@ -29,6 +34,16 @@ pub fn run(args: &ResetArgs) -> u8 {
         }
     }
     0
+}
+
+/// The lease that now stands in the record.
+fn lease(lock: &mut dyn Lock) -> String {
+    match lock.get(Duration::from_secs(10)) {
+        Ok(Some(observed)) => {
+            humantime::format_duration(observed.record.lease_duration).to_string()
+        }
+        _ => "its lease".to_owned(),
+    }
 }
 
 fn code_of(error: &ResetError) -> u8 {

@@ -1,5 +1,6 @@
-//! User code at its worst: panics that panic again, errors that block while they are printed, channels
-//! that are flooded, drops in any order. Nothing of it may cost a term's end, a result or a message.
+//! User code at its worst: panics that panic again, errors that block while they are printed,
+//! channels that are flooded, drops in any order. Nothing of it may cost a term's end, a result or
+//! a message.
 
 use std::error::Error as StdError;
 use std::panic::panic_any;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::clock::Instant;
-use crate::lock::file::entry::Text;
+use crate::lock::file::entry::{Decoded, Text, decode};
 use crate::lock::file::observe::Head;
 use crate::lock::file::step::{
     Class, DirectoryId, Errno, Fault, FaultKind, LONGEST_WINDOW, Next, Op, Reply, Step,
@@ -47,6 +47,7 @@ pub struct Claim {
     directory: DirectoryId,
     /// How the creation failed, if it said so.
     refused: Option<Reply>,
+    made: bool,
     at: At,
 }
 
@@ -77,6 +78,7 @@ impl Claim {
             started: Instant::default(),
             directory: DirectoryId { device: 0, inode: 0 },
             refused: None,
+            made: false,
             at: At::Begin,
         }
     }
@@ -119,9 +121,17 @@ impl Claim {
         }
     }
 
-    fn listed(&mut self, highest: Option<u64>) -> Next<Result<Claimed, Fault>> {
+    fn is_late(&self, now: Instant) -> bool {
+        now.since(self.started) >= self.window
+    }
+
+    fn listed(&mut self, now: Instant, highest: Option<u64>) -> Next<Result<Claimed, Fault>> {
         if highest != self.after.as_ref().map(|after| after.generation) {
             return self.fail(FaultKind::Conflict, "the head has changed");
+        }
+        // It would be lost anyway, and stand in the way of others.
+        if self.is_late(now) {
+            return self.fail(FaultKind::Unavailable, "no time is left to send it");
         }
         let op = Op::Create(self.generation(), self.text.clone());
         self.ask(At::Creating, op)
@@ -138,9 +148,14 @@ impl Claim {
                     self.read_predecessor()
                 }
             }
-            Reply::Text(_) | Reply::NotALink => {
-                self.fail(FaultKind::Conflict, "another candidate was first")
-            }
+            Reply::Text(text) => match decode(&text) {
+                // It may be a part of mine.
+                Decoded::Corrupt(_) => {
+                    self.fail(FaultKind::Indeterminate, "something unreadable stands there")
+                }
+                _ => self.fail(FaultKind::Conflict, "another candidate was first"),
+            },
+            Reply::NotALink => self.fail(FaultKind::Conflict, "something else stands there"),
             Reply::Missing => Next::Done(Err(self.not_created())),
             _ => self.fail(FaultKind::Indeterminate, "it can't be read back"),
         }
@@ -152,8 +167,12 @@ impl Claim {
             Some(Reply::Failed(errno)) => Some(errno),
             _ => None,
         };
+        // Some say EPERM in place of EEXIST and do not show the name at once: where a link stands,
+        // the file system has links.
+        let perm = errno == Some(Errno(rustix::io::Errno::PERM.raw_os_error()));
         let kind = match errno.map(Errno::class) {
             Some(Class::NoSpace) => FaultKind::Unavailable,
+            Some(Class::Denied) if perm && self.after.is_some() => FaultKind::Unavailable,
             Some(Class::Denied | Class::Unsupported) if self.first_contact => FaultKind::Fatal,
             Some(Class::Denied) => FaultKind::Unavailable,
             Some(Class::Unsupported) => FaultKind::Fatal,
@@ -194,7 +213,7 @@ impl Claim {
                 self.fail(FaultKind::Conflict, "a higher generation stands there")
             }
             Some(&highest) if highest == generation => {
-                if now.since(self.started) >= self.window {
+                if self.is_late(now) {
                     return self.fail(FaultKind::Indeterminate, "it took too long to be sure");
                 }
                 Next::Done(Ok(Claimed { directory: self.directory, generation }))
@@ -214,13 +233,19 @@ impl Step for Claim {
                 self.ask(At::Opening, Op::Open)
             }
             (At::Opening, Reply::Opened(directory)) => self.opened(directory),
-            (At::Opening, Reply::Missing) if self.after.is_none() => self.ask(At::Making, Op::Make),
+            (At::Opening, Reply::Missing) if self.after.is_none() && !self.made => {
+                self.made = true;
+                self.ask(At::Making, Op::Make)
+            }
+            (At::Opening, Reply::Missing) if self.after.is_none() => {
+                self.fail(FaultKind::Unavailable, "the directory was made and is not there")
+            }
             (At::Opening, Reply::Missing) => {
                 self.fail(FaultKind::Conflict, "the directory is gone")
             }
             // Somebody else may have made it; whether it is usable is seen when it is opened.
             (At::Making, Reply::Done | Reply::Exists) => self.ask(At::Opening, Op::Open),
-            (At::Listing, Reply::Listed(names)) => self.listed(names.last().copied()),
+            (At::Listing, Reply::Listed(names)) => self.listed(now, names.last().copied()),
             (At::Creating, reply) => {
                 self.refused = Some(reply).filter(|reply| *reply != Reply::Done);
                 let generation = self.generation();

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::record::LeaderElectionRecord;
+use crate::clock::Timestamp;
+use crate::record::{Incarnation, LeaderElectionRecord, RecordKind};
 
 /// The most bytes of a text: XFS and GPFS stop near 1,024.
 pub const MAX_TEXT_BYTES: usize = 1000;
@@ -25,8 +26,9 @@ pub type BootId = Arc<str>;
 pub struct Entry {
     /// [`FORMAT`].
     pub format: u32,
-    /// The record; its fencing token is the generation of the term's claim.
-    #[serde(flatten)]
+    /// The record; its fencing token is the generation of the term's claim. The text leaves out
+    /// what its name tells: how often it was renewed, and when.
+    #[serde(flatten, serialize_with = "without_what_the_name_tells")]
     pub record: LeaderElectionRecord,
     /// Drawn for each attempt to create a generation.
     #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
@@ -103,7 +105,10 @@ fn decode_checked(text: &[u8]) -> Result<Decoded, String> {
     if version.format != FORMAT {
         return Ok(Decoded::UnknownFormat(version.format));
     }
-    let entry: Entry = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let mut entry: Entry = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    // The name tells both, whatever a text may say.
+    entry.record.renewals = 0;
+    entry.record.renew_time = entry.record.acquire_time;
     if entry.record.fencing_token.is_none() {
         return Err("it has no fencing token".to_owned());
     }
@@ -119,6 +124,39 @@ struct Version {
 /// its steps is a bijection.
 pub fn checksum(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+/// The record with its usual keys, but for those that can be told otherwise: there are few bytes.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Short<'a> {
+    kind: RecordKind,
+    holder_identity: &'a str,
+    incarnation: Incarnation,
+    lease_duration_millis: u64,
+    acquire_time: Timestamp,
+    leader_transitions: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fencing_token: Option<u64>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    metadata: &'a str,
+}
+
+fn without_what_the_name_tells<S: Serializer>(
+    record: &LeaderElectionRecord,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let short = Short {
+        kind: record.kind,
+        holder_identity: &record.holder_identity,
+        incarnation: record.incarnation,
+        lease_duration_millis: record.lease_duration.as_millis() as u64,
+        acquire_time: record.acquire_time,
+        leader_transitions: record.leader_transitions,
+        fencing_token: record.fencing_token,
+        metadata: &record.metadata,
+    };
+    short.serialize(serializer)
 }
 
 fn to_hex<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
@@ -139,8 +177,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock::Timestamp;
-    use crate::record::Incarnation;
 
     fn entry(identity: &str, metadata: &str) -> Entry {
         let lease = Duration::from_millis(3_600_000);
@@ -184,8 +220,12 @@ mod tests {
 
     #[test]
     fn the_longest_plain_identity_and_metadata_fit_and_more_is_an_error() {
-        let plain = encode(&entry(&"x".repeat(255), &"y".repeat(256)));
-        assert!(plain.is_ok(), "{plain:?}");
+        let mut plain = entry(&"x".repeat(255), &"y".repeat(256));
+        plain.record.kind = RecordKind::Completed;
+        let bytes = encode(&plain).unwrap().len();
+        // Room for the device and the inode of a companion lock.
+        let facts = r#","device":4294967295,"inode":18446744073709551615"#.len();
+        assert!(bytes + facts <= MAX_TEXT_BYTES, "{bytes} bytes");
         let escaped = entry(&"\"".repeat(255), &"\"".repeat(256));
         assert!(matches!(encode(&escaped), Err(TooLong { bytes }) if bytes > MAX_TEXT_BYTES));
     }

@@ -105,9 +105,12 @@ impl Finish {
         }
     }
 
-    fn listed(&mut self, names: &[u64]) -> Next<Result<u64, Fault>> {
+    fn listed(&mut self, now: Instant, names: &[u64]) -> Next<Result<u64, Fault>> {
         if names.last() != Some(&self.after) {
             return self.fail(FaultKind::Conflict, "the head has changed");
+        }
+        if now.since(self.started) >= self.window {
+            return self.fail(FaultKind::Unavailable, "no time is left to send it");
         }
         let op = Op::Create(self.generation(), self.text.clone());
         self.ask(At::Creating, op)
@@ -147,7 +150,7 @@ impl Step for Finish {
                 self.fail(FaultKind::Conflict, "the directory is gone")
             }
             (At::Opening, reply) => Next::Done(Err(Fault::of_read("open", &reply, false))),
-            (At::Listing, Reply::Listed(names)) => self.listed(&names),
+            (At::Listing, Reply::Listed(names)) => self.listed(now, &names),
             (At::Listing, reply) => Next::Done(Err(Fault::of_read("list", &reply, false))),
             (At::Creating, reply) => {
                 self.refused = match reply {

@@ -2,8 +2,8 @@
 //!
 //! Every other name is ignored.
 
-/// The highest generation that a name may have. A higher number is ignored, so that a stray name
-/// can't use up the numbers.
+/// The highest generation that a name may have. A higher number is ignored: it fits no signed
+/// counter that a fenced resource may keep.
 pub const MAX_GENERATION: u64 = i64::MAX as u64;
 
 /// The name of a generation.

@@ -38,6 +38,11 @@ pub enum Content {
 }
 
 impl Head {
+    /// Whether nothing can be read there.
+    pub fn is_corrupt(&self) -> bool {
+        matches!(self.content, Content::Corrupt(_))
+    }
+
     /// Tells two contents of one generation apart.
     pub fn nonce(&self) -> u64 {
         match (&self.content, &self.text) {
@@ -71,6 +76,8 @@ pub struct Observe {
     directory: DirectoryId,
     listing_began: Instant,
     tries: u8,
+    /// The highest generation that was seen to stand there.
+    highest: u64,
     head: Option<Box<Head>>,
 }
 
@@ -95,8 +102,15 @@ impl Observe {
             directory: DirectoryId { device: 0, inode: 0 },
             listing_began: Instant::default(),
             tries: 0,
+            highest: 0,
             head: None,
         }
+    }
+
+    /// The directory that was opened, and the highest generation that was seen to stand in it,
+    /// whatever came out: a generation that could not be read is a change all the same.
+    pub fn highest(&self) -> (DirectoryId, u64) {
+        (self.directory, self.highest)
     }
 
     fn ask<T>(&mut self, at: At, op: Op) -> Next<T> {
@@ -134,8 +148,8 @@ impl Observe {
             reply => return Next::Done(Err(self.fault("read", &reply).at(generation))),
         };
         let content = match text.as_deref().map(decode) {
-            Some(Decoded::Entry(entry)) if entry.record.fencing_token > Some(generation) => {
-                Content::Corrupt("its fencing token is higher than its generation".to_owned())
+            Some(Decoded::Entry(entry)) if !can_have_been_claimed(&entry, generation) => {
+                Content::Corrupt("its fencing token is not that of a claim before it".to_owned())
             }
             Some(Decoded::Entry(entry)) => Content::Entry(entry),
             Some(Decoded::Corrupt(reason)) => Content::Corrupt(reason),
@@ -160,10 +174,11 @@ impl Observe {
         let released = matches!(&head.content,
             Content::Entry(entry) if entry.record.kind == RecordKind::Released);
         self.head = Some(Box::new(head));
-        if released {
-            return self.ask(At::ReadingBelow, Op::Read(generation - 1));
+        match released {
+            true if generation == 1 => self.read_below(Reply::Missing),
+            true => self.ask(At::ReadingBelow, Op::Read(generation - 1)),
+            false => self.done(),
         }
-        self.done()
     }
 
     /// A release is honoured only if the record directly below it is of the term that it releases.
@@ -196,6 +211,11 @@ impl Observe {
     }
 }
 
+/// A generation is the claim of its token or came after that.
+fn can_have_been_claimed(entry: &Entry, generation: u64) -> bool {
+    entry.record.fencing_token.is_some_and(|token| (1..=generation).contains(&token))
+}
+
 impl Step for Observe {
     type Output = Result<Sight, Fault>;
 
@@ -205,10 +225,16 @@ impl Step for Observe {
             (At::Opening, Reply::Opened(directory)) => self.opened(now, directory),
             (At::Opening, Reply::Missing) => Next::Done(Ok(Sight::Nothing)),
             (At::PeekingNext, Reply::Missing) => Next::Done(Ok(Sight::Unchanged)),
-            (At::PeekingNext, _) => self.list(now),
+            (At::PeekingNext, reply) => {
+                if matches!(reply, Reply::Text(_) | Reply::NotALink) {
+                    self.highest = self.known.map_or(0, |(_, generation)| generation + 1);
+                }
+                self.list(now)
+            }
             (At::Listing, Reply::Listed(names)) => match names.last() {
                 Some(&highest) => {
                     self.tries += 1;
+                    self.highest = self.highest.max(highest);
                     self.ask(At::ReadingHead(highest), Op::Read(highest))
                 }
                 None => Next::Done(Ok(Sight::Nothing)),

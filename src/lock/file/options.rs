@@ -93,7 +93,7 @@ impl FileLockOptions {
     ///
     /// As [`FileLock::new`].
     pub fn open(self, path: impl Into<PathBuf>) -> Result<FileLock, LockError> {
-        let path = path.into();
+        let path = absolute(&path.into())?;
         self.check(&path)?;
         let store = Directory::new(&path, self.mode);
         Ok(FileLock::with_store(path, Box::new(store), &self))
@@ -116,13 +116,8 @@ impl FileLockOptions {
     }
 
     fn check(&self, path: &Path) -> Result<(), LockError> {
-        if path.as_os_str().is_empty() {
-            return Err(refusal("use", path, "the path is empty"));
-        }
-        let parent = match path.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-            Some(parent) => parent,
-            None => return Err(refusal("use", path, "it has no parent directory")),
+        let Some(parent) = path.parent() else {
+            return Err(refusal("use", path, "it has no parent directory"));
         };
         self.check_parent(parent)?;
         if !self.trust_anyway {
@@ -171,6 +166,18 @@ impl FileLockOptions {
         let mode = found.permissions().mode();
         let (others_write, sticky) = (mode & 0o002 != 0, mode & 0o1000 != 0);
         others_write && !sticky && !self.world_writable
+    }
+}
+
+/// A process may change its directory while it leads; and a slash at the end would follow a link.
+fn absolute(path: &Path) -> Result<PathBuf, LockError> {
+    if path.as_os_str().is_empty() {
+        return Err(refusal("use", path, "the path is empty"));
+    }
+    let absolute = std::path::absolute(path).map_err(|error| failed("resolve", path, error))?;
+    match (absolute.parent(), absolute.file_name()) {
+        (Some(parent), Some(name)) => Ok(parent.join(name)),
+        _ => Err(refusal("use", path, "it names no directory that could be made")),
     }
 }
 

@@ -1,4 +1,9 @@
-//! Renew: link the term's symbolic link to the next name. One call, and nothing is synced.
+//! Renew: link the term's symbolic link to the next name, and read what stands there. Nothing is
+//! synced.
+//!
+//! What is read decides, even after a link that succeeded: where the directory was removed and made
+//! again, it may have its old inode, and what was linked is another's record. Without the read, two
+//! candidates led side by side.
 
 use std::time::Duration;
 
@@ -18,6 +23,8 @@ pub struct Renew {
     window: Duration,
     started: Instant,
     refused: Option<Errno>,
+    /// A symbolic link was tried in place of the hard one.
+    created: bool,
     at: At,
 }
 
@@ -27,8 +34,7 @@ enum At {
     Opening,
     Linking,
     ReadingBack,
-    /// Read back after a link that the file system does not make.
-    ReadingBeforeCreating,
+    ReadingSource,
     Creating,
 }
 
@@ -42,6 +48,7 @@ impl Renew {
             window: budget.min(LONGEST_WINDOW),
             started: Instant::default(),
             refused: None,
+            created: false,
             at: At::Begin,
         }
     }
@@ -61,43 +68,76 @@ impl Renew {
         Next::Done(Err(fault))
     }
 
+    fn is_late(&self, now: Instant) -> bool {
+        now.since(self.started) >= self.window
+    }
+
+    /// Nothing is sent once the time is over: others may be about to claim.
+    fn send(&mut self, now: Instant, at: At, op: Op) -> Next<Result<u64, Fault>> {
+        if self.is_late(now) {
+            return self.fail(FaultKind::Unavailable, "no time is left to send it");
+        }
+        self.ask(at, op)
+    }
+
     /// It stands there; but a renewal that took too long does not count.
     fn stands(&self, now: Instant) -> Next<Result<u64, Fault>> {
-        if now.since(self.started) >= self.window {
+        if self.is_late(now) {
             return self.fail(FaultKind::Indeterminate, "it took too long to be sure");
         }
         Next::Done(Ok(self.to()))
     }
 
-    fn linked(&mut self, now: Instant, reply: Reply) -> Next<Result<u64, Fault>> {
+    fn linked(&mut self, reply: Reply) -> Next<Result<u64, Fault>> {
         match reply {
-            Reply::Done => return self.stands(now),
             Reply::Missing => {
                 return self.fail(FaultKind::Conflict, "the term's own generation is gone");
             }
             Reply::Failed(errno) => self.refused = Some(errno),
             _ => {}
         }
-        // Refused for a reason that a new symbolic link may not have: hard links to a foreign link
-        // are protected, there are too many of them, or the file system has none. Too many is also
-        // said as "no space": GlusterFS does so at the hundredth.
-        let create = self.refused.is_some_and(|errno| {
-            matches!(errno.class(), Class::Denied | Class::Unsupported | Class::NoSpace)
-        });
-        let at = if create { At::ReadingBeforeCreating } else { At::ReadingBack };
         let to = self.to();
-        self.ask(at, Op::Read(to))
+        self.ask(At::ReadingBack, Op::Read(to))
     }
 
-    fn read_back(&self, now: Instant, reply: Reply) -> Next<Result<u64, Fault>> {
+    /// Refused for a reason that a new symbolic link may not have: hard links to a foreign link are
+    /// protected, there are too many of them, or the file system has none. Too many is also said as
+    /// "no space": GlusterFS does so at the hundredth.
+    fn needs_a_new_link(&self) -> bool {
+        let refused = self.refused.is_some_and(|errno| {
+            matches!(errno.class(), Class::Denied | Class::Unsupported | Class::NoSpace)
+        });
+        refused && !self.created
+    }
+
+    fn read_back(&mut self, now: Instant, reply: Reply) -> Next<Result<u64, Fault>> {
         match reply {
             Reply::Text(text) if text == self.text => self.stands(now),
             Reply::Text(text) => match decode(&text) {
                 Decoded::Entry(_) => self.fail(FaultKind::Conflict, "another record stands there"),
                 _ => self.fail(FaultKind::Indeterminate, "something unreadable stands there"),
             },
+            Reply::Missing if self.needs_a_new_link() => {
+                let from = self.from;
+                self.ask(At::ReadingSource, Op::Read(from))
+            }
             Reply::Missing => self.not_there(),
             _ => self.fail(FaultKind::Indeterminate, "it can't be read back"),
+        }
+    }
+
+    /// A hard link fails without its source; a new symbolic link would not notice.
+    fn read_source(&mut self, now: Instant, reply: Reply) -> Next<Result<u64, Fault>> {
+        match reply {
+            Reply::Text(text) if text == self.text => {
+                self.created = true;
+                let op = Op::Create(self.to(), self.text.clone());
+                self.send(now, At::Creating, op)
+            }
+            Reply::Text(_) | Reply::NotALink | Reply::Missing => {
+                self.fail(FaultKind::Conflict, "the term's own generation is gone")
+            }
+            _ => self.fail(FaultKind::Indeterminate, "the term's own generation can't be read"),
         }
     }
 
@@ -123,7 +163,7 @@ impl Step for Renew {
             }
             (At::Opening, Reply::Opened(directory)) if directory == self.directory => {
                 let op = Op::Link { from: self.from, to: self.to() };
-                self.ask(At::Linking, op)
+                self.send(now, At::Linking, op)
             }
             (At::Opening, Reply::Opened(_)) => {
                 self.fail(FaultKind::Conflict, "the directory was replaced by another")
@@ -132,11 +172,8 @@ impl Step for Renew {
                 self.fail(FaultKind::Conflict, "the directory is gone")
             }
             (At::Opening, reply) => Next::Done(Err(Fault::of_read("open", &reply, false))),
-            (At::Linking, reply) => self.linked(now, reply),
-            (At::ReadingBeforeCreating, Reply::Missing) => {
-                let op = Op::Create(self.to(), self.text.clone());
-                self.ask(At::Creating, op)
-            }
+            (At::Linking, reply) => self.linked(reply),
+            (At::ReadingSource, reply) => self.read_source(now, reply),
             (At::Creating, reply) => {
                 self.refused = match reply {
                     Reply::Failed(errno) => Some(errno),
@@ -145,7 +182,7 @@ impl Step for Renew {
                 let to = self.to();
                 self.ask(At::ReadingBack, Op::Read(to))
             }
-            (At::ReadingBack | At::ReadingBeforeCreating, reply) => self.read_back(now, reply),
+            (At::ReadingBack, reply) => self.read_back(now, reply),
         }
     }
 }

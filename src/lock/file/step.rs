@@ -109,6 +109,12 @@ impl Errno {
     }
 }
 
+impl Errno {
+    fn is_stale(self) -> bool {
+        self.0 == rustix::io::Errno::STALE.raw_os_error()
+    }
+}
+
 /// What a step wants next.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Next<T> {
@@ -189,6 +195,11 @@ impl Fault {
                         fault.hint = Some("it must be a directory, not a file or a link".into());
                     }
                     Class::Denied if first_contact => fault.kind = FaultKind::Fatal,
+                    Class::Unknown if operation == "make" && errno.is_stale() => {
+                        let hint = "its parent is another directory than before; is the file \
+                                    system still mounted?";
+                        fault.hint = Some(hint.into());
+                    }
                     _ => {}
                 }
             }

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, Stat};
 use rustix::io::Errno as Os;
 
 use crate::lock::file::entry::{BootId, MAX_TEXT_BYTES};
@@ -24,25 +24,49 @@ pub(super) struct Directory {
     path: PathBuf,
     mode: Mode,
     open: Option<OwnedFd>,
+    /// The parent as it was first seen. Where it is another one now, what was mounted there may be
+    /// gone, and a directory made there would be a lock that nobody else has.
+    parent: Option<DirectoryId>,
+    /// Absolute: the walk to `.` asks no server anything.
+    parent_path: Option<PathBuf>,
+    parent_synced: bool,
     warned: bool,
 }
 
 impl Directory {
     pub(super) fn new(path: &Path, mode: u32) -> Self {
         let mode = Mode::from_raw_mode(mode);
-        Self { path: path.to_owned(), mode, open: None, warned: false }
+        let parent = rustix::fs::stat(parent_of(path)).ok().map(|stat| id_of(&stat));
+        let parent_path = std::path::absolute(parent_of(path)).ok();
+        Self {
+            path: path.to_owned(),
+            mode,
+            open: None,
+            parent,
+            parent_path,
+            parent_synced: false,
+            warned: false,
+        }
+    }
+
+    /// Opens the parent, which makes an NFS client ask its server what the names in it stand for
+    /// now. Without that it may take the lock's directory for the one of before for up to a minute
+    /// after somebody has replaced it (seen: 12 s). It may fail, as where it can't be read.
+    fn look_again(&self) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        if let Some(parent) = &self.parent_path {
+            let _ = rustix::fs::open(parent, flags, Mode::empty());
+        }
     }
 
     fn open(&mut self) -> Result<Reply, Os> {
         self.open = None;
+        self.look_again();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = rustix::fs::open(&self.path, flags, Mode::empty())?;
         let stat = rustix::fs::fstat(&directory)?;
         self.open = Some(directory);
-        // The types of both differ among platforms.
-        #[allow(clippy::unnecessary_cast)]
-        let id = DirectoryId { device: stat.st_dev as u64, inode: stat.st_ino as u64 };
-        Ok(Reply::Opened(id))
+        Ok(Reply::Opened(id_of(&stat)))
     }
 
     /// The directory that the last [`Op::Open`] opened.
@@ -51,6 +75,10 @@ impl Directory {
     }
 
     fn make(&self) -> Result<Reply, Os> {
+        let parent = id_of(&rustix::fs::stat(parent_of(&self.path))?);
+        if self.parent.is_some_and(|known| known != parent) {
+            return Err(Os::STALE);
+        }
         rustix::fs::mkdir(&self.path, self.mode)?;
         // The process's umask does not know what the group of candidates needs.
         rustix::fs::chmod(&self.path, self.mode)?;
@@ -87,6 +115,23 @@ impl Directory {
         }
     }
 
+    fn sync(&mut self) -> Result<Reply, Os> {
+        sync(self.opened()?)?;
+        // What stands in a directory is of no use when the directory itself is lost. Who made it
+        // may have ended before it could say so to the disk, so everybody does, once.
+        if !self.parent_synced {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            match rustix::fs::open(parent_of(&self.path), flags, Mode::empty()) {
+                Ok(parent) => sync(&parent)?,
+                // A parent that we may pass through but not read can't be synced by us.
+                Err(Os::ACCESS) => {}
+                Err(errno) => return Err(errno),
+            }
+            self.parent_synced = true;
+        }
+        Ok(Reply::Done)
+    }
+
     fn try_perform(&mut self, op: &Op) -> Result<Reply, Os> {
         match op {
             Op::Open => self.open(),
@@ -108,13 +153,30 @@ impl Directory {
                 rustix::fs::unlinkat(self.opened()?, name_of(*generation), AtFlags::empty())?;
                 Ok(Reply::Done)
             }
-            Op::Sync => match rustix::fs::fsync(self.opened()?) {
-                // Some file systems have nothing to sync in a directory, and say so.
-                Ok(()) | Err(Os::INVAL | Os::OPNOTSUPP | Os::NOSYS) => Ok(Reply::Done),
-                Err(errno) => Err(errno),
-            },
+            Op::Sync => self.sync(),
         }
     }
+}
+
+fn sync(directory: &OwnedFd) -> Result<(), Os> {
+    match rustix::fs::fsync(directory) {
+        // Some file systems have nothing to sync in a directory, and say so.
+        Err(Os::INVAL | Os::OPNOTSUPP | Os::NOSYS) => Ok(()),
+        result => result,
+    }
+}
+
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+// The types of both differ among platforms.
+#[allow(clippy::unnecessary_cast)]
+fn id_of(stat: &Stat) -> DirectoryId {
+    DirectoryId { device: stat.st_dev as u64, inode: stat.st_ino as u64 }
 }
 
 impl Store for Directory {

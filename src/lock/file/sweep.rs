@@ -6,7 +6,7 @@
 
 use crate::clock::Instant;
 use crate::lock::file::entry::{BootId, Decoded, Entry, Witness, decode};
-use crate::lock::file::step::{DirectoryId, KEEP, Next, Op, Reply, Step};
+use crate::lock::file::step::{Class, DirectoryId, Errno, KEEP, Next, Op, Reply, Step};
 
 /// The most removals that follow a renewal.
 pub const REMOVALS_A_RENEWAL: usize = 2;
@@ -16,6 +16,9 @@ pub const REMOVALS_A_CLAIM: usize = 48;
 
 /// Below this many names nobody looks for a witness.
 const FEW_NAMES: usize = 40;
+
+/// The most names that a sweep fails to remove before it gives up.
+const MOST_REFUSALS: usize = 8;
 
 /// The shares of the log, from its newer end, at which a witness is looked for.
 const PROBES: usize = 8;
@@ -27,12 +30,14 @@ pub struct Memory {
     directory: Option<DirectoryId>,
     /// A generation that stood as the head at that instant.
     pair: Option<(u64, Instant)>,
+    /// Up to this one, names are left that can't be removed: directories, or another user's.
+    refused: u64,
 }
 
 impl Memory {
     /// Knows nothing yet. Without a boot identity no witness counts.
     pub fn new(boot: Option<BootId>) -> Self {
-        Self { boot, directory: None, pair: None }
+        Self { boot, directory: None, pair: None, refused: 0 }
     }
 
     /// Generation `generation` was read, or made, as the head of `directory` before `now`.
@@ -40,6 +45,9 @@ impl Memory {
         let other = self.directory != Some(directory);
         // A head that went back: what was known of this directory can't be trusted.
         let back = self.pair.is_some_and(|(known, _)| generation < known);
+        if other {
+            self.refused = 0;
+        }
         if other || back || self.pair.is_none() {
             self.directory = Some(directory);
             self.pair = Some((generation, now));
@@ -61,6 +69,11 @@ impl Memory {
     pub fn swept(&mut self, directory: DirectoryId, head: u64, now: Instant) {
         self.directory = Some(directory);
         self.pair = Some((head, now));
+    }
+
+    /// This name could not be removed: leave it, so that it does not stand before the others.
+    pub fn refused(&mut self, name: u64) {
+        self.refused = self.refused.max(name);
     }
 
     /// The witness to write beside a record, if the generation before it was read as the head at
@@ -106,7 +119,11 @@ pub struct Sweep {
     names: std::sync::Arc<[u64]>,
     /// The probes that are left, as indices of `names`, the next one last.
     probes: Vec<usize>,
+    /// The index of the next name to remove.
+    next: usize,
     removed: usize,
+    refusals: usize,
+    refused: Option<u64>,
     at: At,
 }
 
@@ -116,7 +133,7 @@ enum At {
     Opening,
     Listing,
     Probing(u64),
-    Removing,
+    Removing(u64),
 }
 
 impl Sweep {
@@ -137,9 +154,17 @@ impl Sweep {
             until,
             names: std::sync::Arc::default(),
             probes: Vec::new(),
+            next: 0,
             removed: 0,
+            refusals: 0,
+            refused: None,
             at: At::Begin,
         }
+    }
+
+    /// The highest name that could not be removed.
+    pub fn refused(&self) -> Option<u64> {
+        self.refused
     }
 
     fn ask<T>(&mut self, at: At, op: Op) -> Next<T> {
@@ -151,6 +176,7 @@ impl Sweep {
         if names.last().is_none_or(|&highest| highest < self.head) {
             return Next::Done(Swept::WentBack);
         }
+        self.next = names.partition_point(|&name| name <= self.memory.refused);
         self.names = names;
         self.below = self.memory.superseded(now);
         let claims = self.most > REMOVALS_A_RENEWAL;
@@ -188,14 +214,29 @@ impl Sweep {
         let Some(below) = self.below else {
             return Next::Done(Swept::Some);
         };
-        match self.names.get(self.removed).copied() {
-            Some(name) if name < below && self.removed < self.most && now < self.until => {
-                self.removed += 1;
-                self.ask(At::Removing, Op::Remove(name))
+        match self.names.get(self.next).copied() {
+            Some(name) if name < below && self.may_go_on(now) => {
+                self.next += 1;
+                self.ask(At::Removing(name), Op::Remove(name))
             }
             Some(name) if name < below => Next::Done(Swept::Some),
             _ => Next::Done(Swept::All),
         }
+    }
+
+    fn may_go_on(&self, now: Instant) -> bool {
+        self.removed < self.most && self.refusals < MOST_REFUSALS && now < self.until
+    }
+
+    /// A name that is not a link, or that only its owner may remove, must not keep the others.
+    fn not_removed(&mut self, now: Instant, name: u64, errno: Errno) -> Next<Swept> {
+        let directory = errno == Errno(rustix::io::Errno::ISDIR.raw_os_error());
+        if !directory && errno.class() != Class::Denied {
+            return Next::Done(Swept::Some);
+        }
+        self.refusals += 1;
+        self.refused = Some(name);
+        self.remove(now)
     }
 }
 
@@ -210,9 +251,13 @@ impl Step for Sweep {
             }
             (At::Listing, Reply::Listed(names)) => self.listed(now, names),
             (At::Probing(name), reply) => self.probed(now, name, reply),
-            (At::Removing, Reply::Done | Reply::Missing) => self.remove(now),
+            (At::Removing(_), Reply::Done | Reply::Missing) => {
+                self.removed += 1;
+                self.remove(now)
+            }
+            (At::Removing(name), Reply::Failed(errno)) => self.not_removed(now, name, errno),
             // A sweep that fails is no harm: the next one goes on.
-            (At::Opening | At::Listing | At::Removing, _) => Next::Done(Swept::Some),
+            (At::Opening | At::Listing | At::Removing(_), _) => Next::Done(Swept::Some),
         }
     }
 }

@@ -8,6 +8,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::record::Incarnation;
 
+mod rules;
+
 const SECOND: Duration = Duration::from_secs(1);
 const BUDGET: Duration = Duration::from_secs(10);
 
@@ -202,4 +204,182 @@ fn a_thousand_short_terms_leave_few_names() {
     }
     // Two names a second, kept for 30 s, and what lies between two witnesses that were looked at.
     assert!(most < 160, "{most}");
+}
+
+#[test]
+fn an_emptied_directory_ends_the_term_though_its_inode_is_the_same() {
+    let bench = Bench::new();
+    let mut lock = bench.lock();
+    let token = acquire(&mut lock, 1);
+    // As after `rm -r LOCK`: the next directory often gets the same inode.
+    std::fs::remove_file(bench.path().join(name_of(1))).unwrap();
+    let mut other = bench.lock();
+    assert_eq!(acquire(&mut other, 2), token);
+    let renewed = lock.write(Intent::Renew, &of_term(&record(1), token), Some(token), BUDGET);
+    let error = renewed.expect_err("two lead");
+    assert!(matches!(error, LockError::Conflict(_)), "{error}");
+}
+
+#[test]
+fn a_path_is_absolute_and_has_no_slash_at_its_end() {
+    let bench = Bench::new();
+    let directory = bench.scratch.path().join("other");
+    std::fs::create_dir(&directory).unwrap();
+    std::os::unix::fs::symlink(&directory, bench.path()).unwrap();
+    let slash = format!("{}/", bench.path().display());
+    let error = FileLock::new(slash).expect_err("a link would be followed");
+    assert!(matches!(error, LockError::Fatal(_)), "{error}");
+    // A process may change its directory while it leads.
+    let lock = FileLock::new("relative.lock").unwrap();
+    assert_eq!(lock.path(), std::env::current_dir().unwrap().join("relative.lock"));
+    for path in ["", "/", "..", "x/.."] {
+        let error = FileLock::new(path).expect_err("it names no directory");
+        assert!(matches!(error, LockError::Fatal(_)), "{path}: {error}");
+    }
+}
+
+#[test]
+fn no_lock_is_made_in_a_place_that_is_not_the_parent_any_more() {
+    let bench = Bench::new();
+    let parent = bench.scratch.path().join("mounted");
+    std::fs::create_dir(&parent).unwrap();
+    let mut lock = FileLock::new(parent.join("x.lock")).unwrap();
+    assert_eq!(lock.get(BUDGET).unwrap(), None);
+    // As when a file system is unmounted: its mount point stands there, empty.
+    std::fs::rename(&parent, bench.scratch.path().join("aside")).unwrap();
+    std::fs::create_dir(&parent).unwrap();
+    let error = lock.write(Intent::Acquire, &record(1), None, BUDGET).unwrap_err();
+    assert!(matches!(error, LockError::Unavailable(_)), "{error}");
+    assert!(error.to_string().contains("mounted"), "{error}");
+    assert!(!parent.join("x.lock").exists());
+}
+
+#[test]
+fn a_directory_in_the_place_of_a_generation_does_not_stop_the_sweep() {
+    let bench = Bench::new();
+    acquire(&mut bench.lock(), 1);
+    for generation in 2..20 {
+        std::fs::create_dir(bench.path().join(name_of(generation))).unwrap();
+    }
+    let mut lock = bench.lock();
+    assert!(matches!(lock.get(BUDGET), Err(LockError::Corrupt { .. })));
+    let claim = record(2);
+    let mut revision = lock.write(Intent::Acquire, &claim, Some(Revision(19)), BUDGET).unwrap();
+    let term = of_term(&claim, revision);
+    for _ in 0..200 {
+        bench.clock.advance(SECOND * 2);
+        revision = lock.write(Intent::Renew, &term, Some(revision), BUDGET).unwrap();
+        lock.tidy();
+    }
+    assert!(bench.names().len() < 80, "{}", bench.names().len());
+}
+
+fn refusal(options: FileLockOptions, path: &Path) -> String {
+    match options.open(path) {
+        Err(LockError::Fatal(failure)) => failure.to_string(),
+        other => panic!("{}: {other:?}", path.display()),
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_path_that_cannot_be_a_lock_is_refused_with_a_remedy() {
+    let bench = Bench::new();
+    let place = bench.scratch.path();
+    let expect = |path: &Path, parts: &[&str]| {
+        let said = refusal(FileLock::options(), path);
+        for part in parts {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    };
+    expect(&place.join("missing/x.lock"), &["missing", "does not exist", "make it first"]);
+    std::fs::write(place.join("file"), "").unwrap();
+    expect(&place.join("file"), &["file", "a lock is a directory"]);
+    expect(&place.join("file/x.lock"), &["file", "parent"]);
+    std::os::unix::fs::symlink("nowhere", place.join("link")).unwrap();
+    expect(&place.join("link"), &["link", "a lock is a directory"]);
+    let open = place.join("open");
+    std::fs::create_dir(&open).unwrap();
+    set_mode(&open, 0o777);
+    expect(&open.join("x.lock"), &["open", "anybody may write", "sticky"]);
+    expect(&open, &["open", "anybody may write", "chmod o-w"]);
+    set_mode(&open, 0o1777);
+    assert!(FileLock::new(open.join("x.lock")).is_ok());
+    set_mode(&open, 0o777);
+    let allowed = FileLock::options().allow_world_writable(true);
+    assert!(allowed.open(open.join("x.lock")).is_ok());
+    let closed = place.join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    set_mode(&closed, 0o500);
+    // Nothing is closed to root.
+    if !rustix::process::geteuid().is_root() {
+        expect(&closed.join("x.lock"), &["closed", "can't be written"]);
+    }
+}
+
+#[test]
+fn a_release_over_a_corrupt_head_waits_for_the_lease_of_who_may_stand_behind_it() {
+    for (leads, lease) in [(true, SECOND * 600), (false, MAX_LEASE_DURATION)] {
+        let bench = Bench::new();
+        std::fs::create_dir(bench.path()).unwrap();
+        if leads {
+            let mut long = record(1);
+            long.lease_duration = lease;
+            bench.lock().write(Intent::Acquire, &long, None, BUDGET).unwrap();
+        }
+        std::os::unix::fs::symlink("garbage", bench.path().join(name_of(2))).unwrap();
+        let mut admin = bench.lock();
+        admin.get(BUDGET).unwrap_err();
+        let released = of_term(&record(9), Revision(2)).with_kind(RecordKind::Released);
+        admin.write(Intent::Release, &released, Some(Revision(2)), BUDGET).unwrap();
+        let seen = bench.lock().get(BUDGET).unwrap().unwrap();
+        assert_eq!((seen.record.kind, seen.record.lease_duration), (RecordKind::Held, lease));
+    }
+}
+
+/// Lets somebody else act right before this lock's first creation.
+struct Interrupted<S> {
+    store: S,
+    before_creating: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl<S: Store> Store for Interrupted<S> {
+    fn perform(&mut self, op: &Op) -> Reply {
+        if matches!(op, Op::Create(..))
+            && let Some(act) = self.before_creating.take()
+        {
+            act();
+        }
+        self.store.perform(op)
+    }
+}
+
+#[test]
+fn in_an_emptied_log_all_claim_the_same_name_whatever_they_have_seen_before() {
+    let bench = Bench::new();
+    let mut earlier = bench.lock();
+    let token = acquire(&mut earlier, 1);
+    earlier.write(Intent::Renew, &of_term(&record(1), token), Some(token), BUDGET).unwrap();
+    let options = FileLock::options().clock(bench.clock.clone());
+    let won = std::sync::Arc::new(parking_lot::Mutex::new(None));
+    let (mut fresh, told) = (bench.lock(), std::sync::Arc::clone(&won));
+    let claims = move || *told.lock() = Some(acquire(&mut fresh, 3));
+    let store = Interrupted {
+        store: options.store(&bench.path()),
+        before_creating: Some(Box::new(claims)),
+    };
+    let mut knowing = options.open_store(bench.path(), store);
+    knowing.get(BUDGET).unwrap().unwrap();
+    for generation in [1, 2] {
+        std::fs::remove_file(bench.path().join(name_of(generation))).unwrap();
+    }
+    bench.clock.advance(SECOND * 11);
+    let seen = knowing.get(BUDGET).unwrap().map(|seen| seen.revision);
+    let claim = knowing.write(Intent::Acquire, &record(2), seen, BUDGET);
+    assert_eq!(won.lock().take(), Some(Revision(1)));
+    assert!(matches!(claim, Err(LockError::Conflict(_))), "two lead: {claim:?}");
 }

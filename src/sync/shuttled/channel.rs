@@ -13,8 +13,8 @@ use shuttle::thread;
 
 use super::{Mutant, Mutex, is_broken, random};
 
-/// Wakes one thread from one wait. Shuttle's `park` would not do: it returns without a reason now and
-/// then, and so hides that somebody forgot to wake it.
+/// Wakes one thread from one wait. Shuttle's `park` would not do: it returns without a reason now
+/// and then, and so hides that somebody forgot to wake it.
 #[derive(Default)]
 struct Alarm {
     rang: Mutex<bool>,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use leaderelection::Stopwatch;
 use rustix::io::Errno;
 
-use super::place::{Place, errno_name, pause};
+use super::place::{Place, errno_name, own_name, pause};
 use super::worker::{Outcome, failed};
 
 /// Where hosts find each other.
@@ -65,7 +65,7 @@ pub fn meet(directory: &Place, host: &str, peers: usize, wait: Duration) -> Resu
 pub fn barrier(place: &Place, name: &str, host: &str, hosts: &[String], wait: Duration) -> Outcome {
     let own = format!("at.{name}.{host}");
     let mine = place.open().and_then(|open| open.symlink(host, &own));
-    failed("create a name in", place, unless_exists(mine))?;
+    failed("create a name in", place, own_name(mine))?;
     let watch = Stopwatch::start();
     for other in hosts.iter().filter(|other| *other != host) {
         let awaited = format!("at.{name}.{other}");
@@ -96,7 +96,7 @@ pub fn publish(place: &Place, host: &str, text: &str) -> Outcome {
     let text: String = format!("={text}").chars().take(MAX_PUBLISHED).collect();
     let name = format!("says.{host}");
     let told = place.open().and_then(|open| open.symlink(&text, &name));
-    failed("create a name in", place, unless_exists(told))
+    failed("create a name in", place, own_name(told))
 }
 
 /// What these hosts have told; empty texts are left out.
@@ -149,7 +149,7 @@ fn enter_room(room: &Place, host: &str) -> Outcome {
     for _ in 0..50 {
         make(room)?;
         let entered = room.open().and_then(|open| open.symlink(host, &format!("host.{host}")));
-        match unless_exists(entered) {
+        match own_name(entered) {
             Ok(()) => return Ok(()),
             Err(errno) => last = errno,
         }
@@ -164,7 +164,7 @@ fn acknowledge(room: &Place, host: &str, names: &[String]) -> Outcome {
         let name = format!("ack.{host}.{other}");
         if !names.contains(&name) {
             let told = room.open().and_then(|open| open.symlink(host, &name));
-            failed("create a name in", room, unless_exists(told))?;
+            failed("create a name in", room, own_name(told))?;
         }
     }
     Ok(())
@@ -194,7 +194,7 @@ fn gather(
         make(&directory.child(&session_of(host)))?;
         let started =
             room.open().and_then(|open| open.symlink(&hosts.join(" "), &format!("start.{host}")));
-        failed("create a name in", room, unless_exists(started))?;
+        failed("create a name in", room, own_name(started))?;
         return Ok(Some(met(host, &hosts.join(" "))));
     }
     for first in names.iter().filter_map(|name| name.strip_prefix("start.")) {
@@ -215,15 +215,6 @@ fn gather(
 
 fn met(first: &str, hosts: &str) -> Met {
     Met { session: session_of(first), hosts: hosts.split(' ').map(str::to_owned).collect() }
-}
-
-/// An earlier try whose reply was lost may have created it; nobody else has this name. Some report
-/// that as forbidden.
-fn unless_exists(result: Result<(), Errno>) -> Result<(), Errno> {
-    match result {
-        Err(Errno::EXIST) => Ok(()),
-        other => other,
-    }
 }
 
 #[cfg(test)]

@@ -149,6 +149,15 @@ impl Open {
     }
 }
 
+/// What creating a name means that nobody else creates: that it exists is success. GlusterFS was
+/// seen to create one and say EEXIST, as a call does that is sent again when its reply was lost.
+pub fn own_name(result: Result<(), Errno>) -> Result<(), Errno> {
+    match result {
+        Err(Errno::EXIST) => Ok(()),
+        other => other,
+    }
+}
+
 /// The name of an error, as people look it up.
 pub fn errno_name(errno: Errno) -> String {
     match errno {

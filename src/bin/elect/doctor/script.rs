@@ -130,34 +130,41 @@ impl<'a> Script<'a> {
         self.crew.all(&Task::ReadBack { race }, MARGIN * 2).map(drop)
     }
 
+    /// One host holds a lock, all try to take it. Another host does so again, so that each host
+    /// tries a lock that is held elsewhere.
     fn flock(&mut self) -> Result<(), Trouble> {
-        if self.is_first() {
+        self.flock_held_by(0)?;
+        match self.hosts.len() {
+            1 => Ok(()),
+            hosts => self.flock_held_by(hosts - 1),
+        }
+    }
+
+    fn flock_held_by(&mut self, holder: usize) -> Result<(), Trouble> {
+        let holds = self.hosts.get(holder) == Some(&self.host);
+        if holds {
             self.crew.one(0, Task::HoldFlock, MARGIN)?;
         }
-        self.barrier("locked")?;
-        let (number, elsewhere) = if self.is_first() { (1, false) } else { (0, true) };
+        self.barrier(&format!("locked-{holder}"))?;
+        let (number, elsewhere) = if holds { (1, false) } else { (0, true) };
         self.crew.one(number, Task::TryFlock { elsewhere }, MARGIN * 2)?;
-        self.barrier("tried-to-lock")?;
-        if self.is_first() {
+        self.barrier(&format!("tried-to-lock-{holder}"))?;
+        if holds {
             self.crew.one(0, Task::DropFlock, MARGIN)?;
         }
-        Ok(())
+        self.barrier(&format!("unlocked-{holder}"))
     }
 
     fn appearance(&mut self) -> Result<(), Trouble> {
         let first = self.is_first();
-        // One worker of the first host creates the name; all others wait for it.
-        let observers = if first { 1..2 } else { 0..2 };
-        let of_all = |task: &Task| observers.clone().map(|n| (n, task.clone())).collect();
-        let tasks = of_all(&Task::LookAbsent);
-        self.crew.ask(tasks, MARGIN)?;
+        // One observer on each host: the first to list would make the other's host look again.
+        self.crew.one(1, Task::LookAbsent, MARGIN)?;
         self.barrier("seen-absent")?;
         if first {
             self.crew.one(0, Task::Appear, MARGIN)?;
         }
         self.barrier("appeared")?;
-        let tasks = of_all(&Task::AwaitAppearance { elsewhere: !first });
-        self.crew.ask(tasks, MARGIN).map(drop)
+        self.crew.one(1, Task::AwaitAppearance { elsewhere: !first }, MARGIN).map(drop)
     }
 
     fn changes(&mut self) -> Result<(), Trouble> {

@@ -7,11 +7,15 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 
 use super::findings::{Appearance, SecondLock};
-use super::place::{Place, errno_name, pause};
+use super::place::{Place, errno_name, own_name, pause};
 use super::worker::{Outcome, Worker, failed};
 
 /// The file that is locked.
 const LOCKED: &str = "locked";
+
+/// A folder that nobody lists but who waits for its name: listing a folder makes a client look
+/// again.
+const QUIET: &str = "quiet";
 
 /// The name that appears.
 const APPEARS: &str = "appears";
@@ -67,29 +71,33 @@ fn second_lock(place: &Place) -> Result<(), Errno> {
 
 /// Sees that the name is absent, as a client may remember.
 pub fn look_absent(place: &Place) -> Outcome {
-    failed("read a name in", place, place.look(APPEARS))?;
-    failed("read a name in", place, place.look_plainly(APPEARS)).map(drop)
+    let folder = place.child(QUIET);
+    folder.make().map_err(|error| format!("cannot make {}: {error}", folder.path.display()))?;
+    failed("list", &folder, folder.list())?;
+    failed("read a name in", &folder, folder.look_plainly(APPEARS)).map(drop)
 }
 
 /// Creates the name.
 pub fn appear(place: &Place) -> Outcome {
-    let created = place.open().and_then(|open| open.symlink("here", APPEARS));
-    failed("create a symbolic link in", place, created)
+    let folder = place.child(QUIET);
+    let created = folder.open().and_then(|open| open.symlink("here", APPEARS));
+    failed("create a symbolic link in", &folder, own_name(created))
 }
 
 /// Looks for it plainly, then after listing the directory.
 pub fn await_appearance(worker: &mut Worker, place: &Place, elsewhere: bool) -> Outcome {
+    let folder = place.child(QUIET);
     let watch = Stopwatch::start();
     let mut appearance = Appearance { elsewhere, ..Appearance::default() };
     while watch.elapsed() < PLAIN && appearance.plain_micros.is_none() {
-        if matches!(place.look_plainly(APPEARS), Ok(Some(_))) {
+        if matches!(folder.look_plainly(APPEARS), Ok(Some(_))) {
             appearance.plain_micros = Some(micros(watch.elapsed()));
         }
         pause(POLL);
     }
     let watch = Stopwatch::start();
     while watch.elapsed() < LISTED && appearance.listed_micros.is_none() {
-        let looked = place.open().and_then(|open| {
+        let looked = folder.open().and_then(|open| {
             open.list()?;
             open.text(APPEARS)
         });
@@ -141,7 +149,7 @@ pub fn pong(place: &Place, name: &str, rounds: usize, span: Duration) -> Outcome
 
 fn say(place: &Place, name: &str) -> Outcome {
     let said = place.open().and_then(|open| open.symlink("x", name));
-    failed("create a symbolic link in", place, said)
+    failed("create a symbolic link in", place, own_name(said))
 }
 
 /// Looks as a candidate does: opens the directory, then reads the next name; now and then lists.

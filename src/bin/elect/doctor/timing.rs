@@ -5,7 +5,7 @@ use std::time::Duration;
 use leaderelection::Stopwatch;
 use rustix::io::Errno;
 
-use super::place::{Open, Place, errno_name};
+use super::place::{Open, Place, errno_name, own_name};
 use super::sight::micros;
 use super::worker::{Outcome, Worker, failed};
 
@@ -52,13 +52,13 @@ pub fn time(worker: &mut Worker, place: &Place, calls: usize, span: Duration) ->
 
 fn perform(call: &str, i: usize, folder: &Place, directory: &Open) -> Result<(), Errno> {
     match call {
-        "symlink" => directory.symlink(&text(i), &format!("s.{i}")),
-        LINK => directory.link("s.0", &format!("l.{i}")),
+        "symlink" => own_name(directory.symlink(&text(i), &format!("s.{i}"))),
+        LINK => own_name(directory.link("s.0", &format!("l.{i}"))),
         "readlink" => directory.text("s.0").map(drop),
         "list" => folder.list().map(drop),
         "sync" => {
             // Something to sync.
-            directory.symlink("x", &format!("y.{i}"))?;
+            own_name(directory.symlink("x", &format!("y.{i}")))?;
             directory.sync()
         }
         REMOVE => directory.remove(&format!("s.{}", i + 1)).or_else(|errno| match errno {
@@ -80,10 +80,10 @@ fn renew(i: usize, folder: &Place) -> Result<(), Errno> {
     let open = folder.open()?;
     let name = format!("r.{i}");
     open.text(&name)?;
-    match open.link("s.0", &name) {
+    match own_name(open.link("s.0", &name)) {
         // What the lock does where a symbolic link can't be linked.
         Err(Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK | Errno::NOSPC) => {
-            open.symlink(&text(i), &name)?;
+            own_name(open.symlink(&text(i), &name))?;
         }
         other => other?,
     }
@@ -94,7 +94,7 @@ fn claim(i: usize, folder: &Place) -> Result<(), Errno> {
     let open = folder.open()?;
     open.list()?;
     let name = format!("c.{i}");
-    open.symlink(&text(i), &name)?;
+    own_name(open.symlink(&text(i), &name))?;
     open.text(&name)?;
     open.sync()?;
     open.text(&name)?;

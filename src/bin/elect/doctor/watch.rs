@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags, openat, renameat};
 use rustix::io::Errno;
 
 use super::findings::Watched;
-use super::place::{Open, Place, errno_name, pause};
+use super::place::{Open, Place, errno_name, own_name, pause};
 use super::worker::{Outcome, Worker, failed};
 
 /// Names that are there all the time.
@@ -38,7 +38,7 @@ pub fn write(place: &Place, host: &str, span: Duration) -> Outcome {
         failed(
             "create a symbolic link in",
             &folder,
-            directory.symlink("x", &format!("fixed.{i}")),
+            own_name(directory.symlink("x", &format!("fixed.{i}"))),
         )?;
     }
     let watch = Stopwatch::start();
@@ -71,7 +71,7 @@ fn change(directory: &Open, step: u64) -> Result<(), Errno> {
     let file = openat(&directory.0, FILES[1], flags, mode)?;
     rustix::io::pwrite(&file, text.as_bytes(), 0)?;
     // Last: whoever sees the first one finds the files filled.
-    directory.symlink(&text, &format!("head.{text}"))
+    own_name(directory.symlink(&text, &format!("head.{text}")))
 }
 
 /// Looks at the folders of these hosts.
