@@ -21,8 +21,8 @@ use leaderelection::Stopwatch;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, MaxSteps, Runner};
 
-/// Scheduling decisions after which an execution surely hangs: since time goes on, a hang is seldom a
-/// deadlock.
+/// Scheduling decisions after which an execution surely hangs: since time goes on, a hang is seldom
+/// a deadlock.
 const MOST_STEPS: usize = 1_000_000;
 
 /// The same where a hang is expected.
