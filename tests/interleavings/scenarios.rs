@@ -155,10 +155,15 @@ pub fn validity() {
     let over = Arc::new(AtomicBool::new(false));
     let checkers = [(); 2].map(|()| {
         let (candidate, over) = (candidate.clone(), Arc::clone(&over));
+        let clock = world.clock.clone();
         thread::spawn(move || {
             let elector = candidate.elector();
             while !over.load(Ordering::SeqCst) {
                 if let Some(term) = candidate.story(|story| story.terms.last().cloned()) {
+                    // To the instant of the end, at the worst moment.
+                    if one_in(64) {
+                        clock.advance(term.remaining());
+                    }
                     let led = elector.is_leader();
                     let valid = term.is_valid();
                     assert!(led || !valid, "not the leader, and yet in a term");
@@ -239,7 +244,7 @@ pub fn for_ever() {
             }
         }
     });
-    some_turns(256);
+    some_turns(64);
     // The sender stays: only the message can end it.
     stop.send(()).expect("is heard");
     let outcome = runs.join().expect("returns").expect("no error");
