@@ -80,7 +80,8 @@ fn a_task_that_was_told_to_end_is_not_done_although_it_ended_well() {
 
 #[test]
 fn a_task_that_ended_well_is_done_although_the_term_ends_before_what_it_left_behind() {
-    let script = "echo $$ > pid; setsid sh -c 'trap \"\" TERM; echo $$ > left; while :; do sleep 0.01; done' &
+    let script = "echo $$ > pid; setsid sh -c 'trap \"\" TERM; echo $$ > left; while :; do \
+        sleep 0.01; done' &
         until [ -s left ]; do sleep 0.01; done; echo x >> runs; exit 0";
     let place = Place::new();
     let limited = once(&place).with(["--term-limit", "2s", "--kill-after", "3s"]);
