@@ -69,8 +69,10 @@ struct State {
     calls: u64,
     runs: u128,
     request: Option<Action>,
-    /// A call is under way.
+    /// A call is under way, or what follows one.
     busy: bool,
+    /// The answer to a call is due.
+    asked: bool,
     frozen: bool,
     term: Option<Term>,
     /// Events that are due at an instant of true time.
@@ -81,6 +83,8 @@ struct State {
 
 #[derive(Clone, Copy, Debug)]
 struct Term {
+    /// For who reads that two lead.
+    #[expect(dead_code, reason = "it is shown")]
     token: u64,
     valid_until: Instant,
 }
@@ -207,7 +211,7 @@ impl World {
         let event = {
             let mut state = node.state.lock();
             let state = &mut *state;
-            if let Some(until) = state.rests_until {
+            if let Some(until) = state.rests_until.filter(|_| !state.busy) {
                 // A new run, once the lock's thread is idle.
                 state.runs += 1;
                 let incarnation = Incarnation(state.runs << 8 | number as u128);
@@ -253,7 +257,8 @@ impl World {
         let mut state = node.state.lock();
         match action {
             Action::Read { .. } | Action::Write { .. } => {
-                assert!(state.request.is_none() && !state.busy, "two requests");
+                assert!(!state.asked, "two requests");
+                state.asked = true;
                 state.request = Some(action);
             }
             Action::BeginTerm { fencing_token, valid_until } => {
@@ -297,6 +302,9 @@ impl World {
         let node = &self.nodes[number];
         let request = {
             let mut state = node.state.lock();
+            if state.busy {
+                return None;
+            }
             let request = state.request.take()?;
             state.busy = true;
             request
@@ -311,13 +319,13 @@ impl World {
             }
             _ => unreachable!("only reads and writes are requests"),
         };
-        node.state.lock().busy = false;
+        node.state.lock().asked = false;
         if !tidy {
+            node.state.lock().busy = false;
             return Some(event);
         }
-        // The election hears of it before the lock thread tidies up, and asks again after that.
+        // The election hears of it before the lock thread tidies up; what it asks then has to wait.
         self.step(number, event);
-        node.state.lock().busy = true;
         lock.tidy();
         node.state.lock().busy = false;
         Some(Event::Tick)
@@ -336,6 +344,7 @@ impl Node {
             runs: 0,
             request: None,
             busy: false,
+            asked: false,
             frozen: false,
             term: None,
             agenda: Vec::new(),
