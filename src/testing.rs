@@ -8,7 +8,7 @@ mod faults;
 pub use crate::clock::{Clock, Instant};
 pub use crate::config::Settings;
 pub use crate::election::{Action, Election, End, Event, Jitter, ReadReply, WriteReply};
-pub use faults::{FaultLock, Injection};
+pub use faults::{FaultLock, Injection, random_faults, scripted_faults};
 
 /// The steps of the file protocol, pure, and the seam to the system calls that they ask for.
 pub mod file {

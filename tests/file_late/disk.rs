@@ -88,6 +88,8 @@ pub enum Mishap {
     ComesTwice(Duration),
     /// It fails, and is not carried out.
     IsLost,
+    /// A listing takes so long, and shows of what came or went meanwhile nothing.
+    IsTorn(Duration),
 }
 
 /// A candidate's way to the disk.
@@ -137,6 +139,17 @@ impl Store for Way {
                 self.put_off(op, span);
                 self.put_off(op, span * 2);
                 Reply::Failed(Errno(ETIMEDOUT))
+            }
+            Some(Mishap::IsTorn(span)) => {
+                let before = self.apply(op);
+                self.world.pass(span);
+                match (before, self.apply(op)) {
+                    (Reply::Listed(before), Reply::Listed(after)) => {
+                        let stood = |name: &&u64| after.binary_search(name).is_ok();
+                        Reply::Listed(before.iter().filter(stood).copied().collect())
+                    }
+                    (before, _) => before,
+                }
             }
             Some(Mishap::IsLost) => Reply::Failed(Errno(EIO)),
         }

@@ -39,7 +39,7 @@ pub struct World {
     now: Mutex<Duration>,
     pub disk: Mutex<Disk>,
     nodes: Vec<Node>,
-    plan: Plan,
+    plan: Mutex<Plan>,
     log: Mutex<Log>,
 }
 
@@ -110,7 +110,7 @@ impl World {
             now: Mutex::default(),
             disk: Mutex::default(),
             nodes: nodes.collect(),
-            plan,
+            plan: Mutex::new(plan),
             log: Mutex::default(),
         });
         for (number, node) in world.nodes.iter().enumerate() {
@@ -141,8 +141,17 @@ impl World {
             state.calls += 1;
             state.calls - 1
         };
-        let planned = self.plan.iter().find(|(who, at, _)| (*who, *at) == (node, call));
+        let plan = self.plan.lock();
+        let planned = plan.iter().find(|(who, at, _)| (*who, *at) == (node, call));
         planned.map(|(_, _, mishap)| *mishap)
+    }
+
+    /// No mishap comes any more; the time without a leader counts from now.
+    pub fn heal(&self) {
+        self.plan.lock().clear();
+        let mut log = self.log.lock();
+        log.led_at = self.now();
+        log.longest_gap = Duration::ZERO;
     }
 
     /// A candidate's process stands still while time passes for the others.
