@@ -243,12 +243,15 @@ impl FileLock {
         record.fencing_token = Some(generation);
         let seen = self.head.as_ref().map(|head| (head.generation, head.read_at));
         let entry = self.entry(record, seen);
+        self.check_room(&entry)?;
         let text = self.encode(&entry)?;
         let started = self.clock.now();
         let mut step = Claim::new(after, text.clone(), budget)
             .durable(self.durable)
             .first_contact(self.never_written);
-        let claimed = self.run(&mut step).map_err(|fault| self.error(fault))?;
+        let claimed = self.run(&mut step);
+        self.note_highest(step.highest());
+        let claimed = claimed.map_err(|fault| self.error(fault))?;
         self.never_written = false;
         self.won(claimed.directory, generation, text, entry, started, budget);
         Ok(Revision(generation))
@@ -426,6 +429,14 @@ impl FileLock {
     ) -> Result<Text, LockError> {
         let entry = self.entry(record, seen);
         self.encode(&entry)
+    }
+
+    /// A term whose end could not be written is not begun.
+    fn check_room(&self, claim: &Entry) -> Result<(), LockError> {
+        let mut longest = claim.clone();
+        longest.record.kind = RecordKind::Completed;
+        longest.witness = self.memory.witness(MAX_GENERATION, Instant::from_nanos(u64::MAX));
+        self.encode(&longest).map(drop)
     }
 
     fn encode(&self, entry: &Entry) -> Result<Text, LockError> {

@@ -48,6 +48,8 @@ pub struct Claim {
     /// How the creation failed, if it said so.
     refused: Option<Reply>,
     made: bool,
+    /// The highest generation that a listing showed.
+    highest: u64,
     at: At,
 }
 
@@ -79,6 +81,7 @@ impl Claim {
             directory: DirectoryId { device: 0, inode: 0 },
             refused: None,
             made: false,
+            highest: 0,
             at: At::Begin,
         }
     }
@@ -95,6 +98,12 @@ impl Claim {
     pub fn first_contact(mut self, first_contact: bool) -> Self {
         self.first_contact = first_contact;
         self
+    }
+
+    /// The directory that was opened, and the highest generation that was seen to stand in it,
+    /// whatever came out.
+    pub fn highest(&self) -> (DirectoryId, u64) {
+        (self.directory, self.highest)
     }
 
     /// The generation that is claimed.
@@ -125,7 +134,9 @@ impl Claim {
         now.since(self.started) >= self.window
     }
 
-    fn listed(&mut self, now: Instant, highest: Option<u64>) -> Next<Result<Claimed, Fault>> {
+    fn listed(&mut self, now: Instant, names: &[u64]) -> Next<Result<Claimed, Fault>> {
+        let highest = names.last().copied();
+        self.highest = self.highest.max(highest.unwrap_or(0));
         if highest != self.after.as_ref().map(|after| after.generation) {
             return self.fail(FaultKind::Conflict, "the head has changed");
         }
@@ -170,12 +181,14 @@ impl Claim {
         // Some say EPERM in place of EEXIST and do not show the name at once: where a link stands,
         // the file system has links.
         let perm = errno == Some(Errno(rustix::io::Errno::PERM.raw_os_error()));
+        let too_long = errno == Some(Errno(rustix::io::Errno::NAMETOOLONG.raw_os_error()));
         let kind = match errno.map(Errno::class) {
             Some(Class::NoSpace) => FaultKind::Unavailable,
             Some(Class::Denied) if perm && self.after.is_some() => FaultKind::Unavailable,
             Some(Class::Denied | Class::Unsupported) if self.first_contact => FaultKind::Fatal,
             Some(Class::Denied) => FaultKind::Unavailable,
             Some(Class::Unsupported) => FaultKind::Fatal,
+            _ if too_long => FaultKind::Fatal,
             _ => FaultKind::Indeterminate,
         };
         let mut fault = Fault::new(kind, "create").at(self.generation());
@@ -185,6 +198,10 @@ impl Claim {
             (Some(Class::Denied), FaultKind::Fatal) => {
                 Some("no permission, a read-only file system, or one without symbolic links")
             }
+            _ if too_long => Some(
+                "the file system takes no link with so long a text; shorten the identity or the \
+                 metadata",
+            ),
             _ => None,
         }
         .map(str::to_owned);
@@ -206,8 +223,9 @@ impl Claim {
         }
     }
 
-    fn listed_again(&self, now: Instant, names: &[u64]) -> Next<Result<Claimed, Fault>> {
+    fn listed_again(&mut self, now: Instant, names: &[u64]) -> Next<Result<Claimed, Fault>> {
         let generation = self.generation();
+        self.highest = self.highest.max(names.last().copied().unwrap_or(0));
         match names.last() {
             Some(&highest) if highest > generation => {
                 self.fail(FaultKind::Conflict, "a higher generation stands there")
@@ -245,7 +263,7 @@ impl Step for Claim {
             }
             // Somebody else may have made it; whether it is usable is seen when it is opened.
             (At::Making, Reply::Done | Reply::Exists) => self.ask(At::Opening, Op::Open),
-            (At::Listing, Reply::Listed(names)) => self.listed(now, names.last().copied()),
+            (At::Listing, Reply::Listed(names)) => self.listed(now, &names),
             (At::Creating, reply) => {
                 self.refused = Some(reply).filter(|reply| *reply != Reply::Done);
                 let generation = self.generation();
@@ -291,6 +309,8 @@ impl Claim {
         operation: &'static str,
         reply: &Reply,
     ) -> Next<Result<Claimed, Fault>> {
-        Next::Done(Err(Fault::of_read(operation, reply, self.first_contact)))
+        // What could be looked at before may be read again later; what can't be made may never be.
+        let for_good = self.first_contact && operation == "make";
+        Next::Done(Err(Fault::of_read(operation, reply, for_good)))
     }
 }

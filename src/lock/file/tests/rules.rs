@@ -539,3 +539,55 @@ fn a_witness_counts_on_its_own_boot_when_it_is_old_and_of_a_generation_before_it
     assert_eq!(removed_by_witness(witness(5, "here", 5000)), NONE, "from the future");
     assert_eq!(removed_by_witness(witness(60, "here", 70)), NONE, "of its own claim or later");
 }
+
+#[test]
+fn an_absent_name_says_nothing_once_the_listing_has_become_old() {
+    let known = head(5, &held(1, 5));
+    let step = || Observe::new(Some(&known), false);
+    let fresh = drive(step(), [(9, Reply::Opened(HERE)), (9, Reply::Missing)]);
+    assert_eq!(fresh.output, Some(Ok(Sight::Unchanged)));
+    // The next name may have come and been swept while the look stood still.
+    let late = drive(step(), [(9, Reply::Opened(HERE)), (60, Reply::Missing)]);
+    assert_eq!(late.ops, vec![Op::Open, Op::Read(6), Op::List]);
+}
+
+#[test]
+fn a_generation_that_only_a_claim_has_listed_changes_the_version_too() {
+    let (mut lock, script) = scripted();
+    let old = [Reply::Opened(HERE), listed(&[5]), Reply::Text(held(1, 5))];
+    script.0.lock().extend(old.iter().cloned());
+    let first = lock.get(BUDGET).unwrap().map(|seen| (seen.revision, seen.nonce));
+    script.0.lock().clear();
+    script.0.lock().extend([Reply::Opened(HERE), listed(&[5, 6])]);
+    let claim = lock.write(Intent::Acquire, &record(2), Some(Revision(5)), BUDGET);
+    assert!(matches!(claim, Err(LockError::Conflict(_))), "{claim:?}");
+    script.0.lock().clear();
+    script.0.lock().extend(old);
+    let second = lock.get(BUDGET).unwrap().map(|seen| (seen.revision, seen.nonce));
+    assert_ne!(first, second, "the wait has to start again");
+}
+
+#[test]
+fn what_denies_a_claim_after_it_could_be_read_may_heal() {
+    const EACCES: i32 = 13;
+    let (mut lock, script) = scripted();
+    let seen = [Reply::Opened(HERE), listed(&[5]), Reply::Text(held(1, 5))];
+    script.0.lock().extend(seen);
+    lock.get(BUDGET).unwrap();
+    // As when a ticket has run out while the lease was waited for.
+    script.0.lock().push_back(Reply::Failed(Errno(EACCES)));
+    let claim = lock.write(Intent::Acquire, &record(2), Some(Revision(5)), BUDGET);
+    assert!(matches!(claim, Err(LockError::Unavailable(_))), "{claim:?}");
+}
+
+#[test]
+fn a_text_that_the_file_system_finds_too_long_is_refused_with_a_remedy() {
+    const ENAMETOOLONG: i32 = 36;
+    let (step, _, mut replies) = claim();
+    replies[2] = Reply::Failed(Errno(ENAMETOOLONG));
+    replies[3] = Reply::Missing;
+    replies.truncate(4);
+    let Some(Err(fault)) = drive(step, quickly(replies)).output else { panic!("a fault") };
+    assert_eq!(fault.kind, FaultKind::Fatal);
+    assert!(fault.hint.is_some_and(|hint| hint.contains("shorten")));
+}
