@@ -32,6 +32,12 @@ impl Bench {
         FileLock::options().clock(self.clock.clone()).open(self.path()).unwrap()
     }
 
+    /// One that syncs nothing, for tests that write a lot.
+    fn hasty_lock(&self) -> FileLock {
+        let options = FileLock::options().clock(self.clock.clone()).durable(false);
+        options.open(self.path()).unwrap()
+    }
+
     fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.path()).unwrap();
         let mut names: Vec<_> =
@@ -194,7 +200,7 @@ fn a_thousand_short_terms_leave_few_names() {
     let mut most = 0;
     for incarnation in 0..1000 {
         // A process of its own each time: nothing is remembered from one to the next.
-        let mut lock = bench.lock();
+        let mut lock = bench.hasty_lock();
         let token = acquire(&mut lock, incarnation);
         lock.tidy();
         bench.clock.advance(SECOND);
@@ -390,7 +396,7 @@ fn a_claim_leaves_room_for_its_end_or_is_refused() {
     let mut refused = 0;
     for quotes in 0..200 {
         let bench = Bench::new();
-        let mut lock = bench.lock();
+        let mut lock = bench.hasty_lock();
         let mut long = record(1);
         long.holder_identity = "x".repeat(255).into();
         long.metadata = "\"".repeat(quotes).into();
@@ -416,8 +422,7 @@ fn most_names(terms: u128, host: impl Fn(u128) -> u128) -> usize {
     let bench = Bench::new();
     let mut most = 0;
     for number in 0..terms {
-        let options = FileLock::options().clock(bench.clock.clone()).durable(false);
-        let mut lock = options.open(bench.path()).unwrap();
+        let mut lock = bench.hasty_lock();
         lock.memory = Memory::new(Some(format!("boot {}", host(number)).into()));
         let token = acquire(&mut lock, number);
         lock.tidy();
