@@ -1,0 +1,323 @@
+//! The way to the store and back: requests that take their time, fail, get lost, or are carried out
+//! long after anybody waits for them.
+
+use leaderelection::testing::{Event, Instant, ReadReply, WriteReply};
+use leaderelection::{Intent, LeaderElectionRecord, Revision, Timestamp};
+
+use super::plan::{STRAGGLER, StoreKind};
+use super::time::{MICRO, MILLI, True, nanos};
+use super::trace::Mark;
+use super::world::{Happening, Signal, World};
+
+/// What is asked of the store.
+#[derive(Clone, Debug)]
+pub(super) enum Call {
+    Read,
+    Write { intent: Intent, record: LeaderElectionRecord, expected: Option<Revision> },
+}
+
+/// What a request is answered if not with the truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Excuse {
+    /// It surely did nothing.
+    Unavailable,
+    /// It may have been carried out.
+    Unknown,
+    Fatal,
+}
+
+#[derive(Debug)]
+struct Request {
+    node: usize,
+    run: u32,
+    call: Call,
+    /// When its sender gives up.
+    timeout: True,
+    /// How much longer than usual the answer takes.
+    delay: u64,
+    /// What was sent while faults last is not under way for much longer than they last.
+    latest: True,
+    answer: Option<Event>,
+    /// It is on the agenda so many times.
+    pending: u8,
+}
+
+/// How a request fares.
+struct Fate {
+    arrives: Option<True>,
+    excuse: Option<(Excuse, True)>,
+    delay: u64,
+}
+
+/// All requests that are under way. Places are used again.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    places: Vec<Option<Request>>,
+    free: Vec<usize>,
+}
+
+impl Requests {
+    fn add(&mut self, request: Request) -> usize {
+        match self.free.pop() {
+            Some(place) => {
+                self.places[place] = Some(request);
+                place
+            }
+            None => {
+                self.places.push(Some(request));
+                self.places.len() - 1
+            }
+        }
+    }
+
+    fn get(&mut self, place: usize) -> &mut Request {
+        self.places[place].as_mut().expect("a request stays until its last appointment")
+    }
+
+    /// An appointment is over; frees the place with the last one.
+    fn leave(&mut self, place: usize) {
+        let request = self.get(place);
+        request.pending -= 1;
+        if request.pending == 0 {
+            self.places[place] = None;
+            self.free.push(place);
+        }
+    }
+}
+
+impl Excuse {
+    fn answer(self, call: &Call) -> Event {
+        match (call, self) {
+            (Call::Read, Excuse::Fatal) => Event::Read(ReadReply::Fatal),
+            (Call::Read, _) => Event::Read(ReadReply::Unavailable),
+            (Call::Write { .. }, Excuse::Fatal) => Event::Written(WriteReply::Fatal),
+            (Call::Write { .. }, Excuse::Unavailable) => Event::Written(WriteReply::Unavailable),
+            (Call::Write { .. }, Excuse::Unknown) => Event::Written(WriteReply::Indeterminate),
+        }
+    }
+}
+
+impl World {
+    /// Sends a request, unless its deadline has passed.
+    pub(super) fn send(&mut self, node: usize, mut call: Call, deadline: Instant) {
+        let intent = match &mut call {
+            Call::Read => None,
+            Call::Write { intent, record, .. } => {
+                self.write_times(node, record);
+                Some(*intent)
+            }
+        };
+        self.stats.requests += 1;
+        self.mark(Some(node), || Mark::Sent(intent));
+        if self.plan.store.kind == StoreKind::Files {
+            return self.file_send(node, call, deadline);
+        }
+        let timeout = self.clocks[node].true_of(deadline).max(self.now) + MILLI;
+        let fate = match self.clocks[node].local(self.now) >= deadline {
+            true => Fate::excuse(Excuse::Unavailable, self.now + MICRO),
+            false => self.fate(node, timeout),
+        };
+        let run = self.nodes[node].run_id;
+        let answer = fate.excuse.map(|(excuse, _)| excuse.answer(&call));
+        let pending = u8::from(fate.arrives.is_some()) + u8::from(answer.is_some());
+        let latest = self.latest();
+        let delay = fate.delay;
+        let request = Request { node, run, call, timeout, delay, latest, answer, pending };
+        let request = self.requests.add(request);
+        if let Some(at) = fate.arrives {
+            let at = self.in_time(request, at);
+            self.at(at, Happening::Execute { request });
+        }
+        if let Some((_, at)) = fate.excuse {
+            let at = self.in_time(request, at);
+            self.at(at, Happening::Answer { request });
+        }
+    }
+
+    /// For people only, so they may be as wrong as they like.
+    fn write_times(&self, node: usize, record: &mut LeaderElectionRecord) {
+        let local = self.clocks[node].local(self.now).as_nanos() / MILLI;
+        record.renew_time = Timestamp::from_millis(local.wrapping_add(self.nodes[node].wall_error));
+        record.acquire_time = record.renew_time;
+    }
+
+    /// How long a request or an answer is on its way.
+    pub(super) fn leg(&mut self) -> u64 {
+        let (shortest, longest) = self.plan.store.leg;
+        let leg = self.rng.between(shortest.max(1), longest);
+        match self.slow_until > self.now {
+            true => {
+                let most = self.plan.longest_lease();
+                self.rng.spread(leg, most)
+            }
+            false => leg,
+        }
+    }
+
+    /// Until when something may be under way that begins now.
+    fn latest(&mut self) -> True {
+        match self.stormy {
+            true => self.phase_ends + self.rng.below(STRAGGLER / 2),
+            false => True::MAX,
+        }
+    }
+
+    /// `at`, or sooner where that is later than the request in `place` may be under way.
+    fn in_time(&mut self, place: usize, at: True) -> True {
+        let latest = self.requests.get(place).latest;
+        at.min(latest).max(self.now + 1)
+    }
+
+    fn fate(&mut self, node: usize, timeout: True) -> Fate {
+        let arrives = self.now + self.leg();
+        if !self.stormy {
+            return Fate { arrives: Some(arrives), excuse: None, delay: 0 };
+        }
+        let faults = self.plan.faults.requests.clone();
+        let worse = if self.errors_until > self.now { 8 } else { 1 };
+        let mut roll = self.rng.below(1000);
+        let mut falls = |share: u64| {
+            let falls = roll < share * worse;
+            roll = roll.wrapping_sub(share * worse);
+            falls
+        };
+        let kinds = [
+            falls(faults.refused),
+            falls(faults.lost),
+            falls(faults.reply_lost),
+            falls(faults.late),
+            falls(faults.hung),
+            falls(faults.fatal),
+        ];
+        let Some(kind) = kinds.iter().position(|falls| *falls) else {
+            return Fate { arrives: Some(arrives), excuse: None, delay: 0 };
+        };
+        self.stats.request_faults[kind] += 1;
+        self.failed_fate(node, kind, arrives, timeout)
+    }
+
+    fn failed_fate(&mut self, node: usize, kind: usize, arrives: True, timeout: True) -> Fate {
+        let retry = nanos(self.plan.nodes[node].settings.retry_period);
+        let long = self.rng.spread(retry / 8, 6 * self.plan.longest_lease());
+        // Some say at once that the connection was lost, some wait until they give up.
+        let given_up = match self.rng.chance(500) {
+            true => arrives + self.leg(),
+            false => timeout,
+        };
+        let late = arrives + long;
+        let unknown = Some((Excuse::Unknown, given_up));
+        match kind {
+            0 => Fate::excuse(Excuse::Unavailable, given_up),
+            1 => Fate { arrives: None, excuse: unknown, delay: 0 },
+            2 => Fate { arrives: Some(arrives), excuse: unknown, delay: 0 },
+            3 => Fate { arrives: Some(late), excuse: unknown, delay: 0 },
+            4 if self.rng.chance(500) => Fate { arrives: Some(late), excuse: None, delay: 0 },
+            4 => Fate { arrives: Some(arrives), excuse: None, delay: late - arrives },
+            _ => Fate::excuse(Excuse::Fatal, given_up),
+        }
+    }
+
+    /// A request arrives at the store.
+    pub(super) fn execute(&mut self, place: usize) {
+        let node = self.requests.get(place).node;
+        let cut_until = self.nodes[node].requests_cut_until;
+        if cut_until > self.now {
+            if self.rng.chance(500) {
+                let leg = self.leg();
+                let at = self.in_time(place, cut_until + leg);
+                return self.at(at, Happening::Execute { request: place });
+            }
+            return self.lose(place);
+        }
+        let reply = self.perform(place);
+        let arrives = self.now + self.leg() + self.requests.get(place).delay;
+        if self.requests.get(place).answer.is_some() {
+            return self.requests.leave(place);
+        }
+        let cut_until = self.nodes[node].replies_cut_until;
+        if cut_until > arrives && self.rng.chance(500) {
+            return self.lose(place);
+        }
+        let arrives = if cut_until > arrives { cut_until + self.leg() } else { arrives };
+        let arrives = self.in_time(place, arrives);
+        self.requests.get(place).answer = Some(reply);
+        self.at(arrives, Happening::Answer { request: place });
+    }
+
+    /// Nothing comes back: its sender gives up in the end.
+    fn lose(&mut self, place: usize) {
+        let request = self.requests.get(place);
+        if request.answer.is_some() {
+            return self.requests.leave(place);
+        }
+        request.answer = Some(Excuse::Unknown.answer(&request.call));
+        let timeout = request.timeout;
+        let at = self.in_time(place, timeout);
+        self.at(at, Happening::Answer { request: place });
+    }
+
+    fn perform(&mut self, place: usize) -> Event {
+        let request = self.requests.get(place);
+        let node = request.node;
+        let (intent, record, expected) = match &request.call {
+            Call::Read => return Event::Read(self.store.read(self.now, &mut self.rng)),
+            Call::Write { intent, record, expected } => (*intent, record.clone(), *expected),
+        };
+        let written = record.clone();
+        let reply = self.store.write(self.now, intent, record, expected, &mut self.rng);
+        match reply {
+            WriteReply::Written(revision) => {
+                self.checks.committed(self.now, node, &written);
+                self.committed(node, intent, revision.0);
+            }
+            _ => self.mark(Some(node), || Mark::Refused { intent }),
+        }
+        Event::Written(reply)
+    }
+
+    /// An answer arrives at the candidate.
+    pub(super) fn answer(&mut self, place: usize, what: Happening) {
+        let request = self.requests.get(place);
+        let (node, run) = (request.node, request.run);
+        let useful = self.is_running(node, run);
+        if useful && self.is_held_up(node, true, what) {
+            return;
+        }
+        let answer = self.requests.get(place).answer.clone();
+        self.requests.leave(place);
+        self.mark(Some(node), || Mark::Answered { useful });
+        if let Some(event) = answer.filter(|_| useful) {
+            let event = self.with_proof_of_death(node, event);
+            self.step(node, event);
+        }
+    }
+
+    /// Who reads a record also looks whether the process that wrote it is gone.
+    pub(super) fn with_proof_of_death(&self, node: usize, event: Event) -> Event {
+        match event {
+            Event::Read(ReadReply::Found { observed, .. }) => {
+                let holder_is_dead = self.is_proven_dead(observed.record.incarnation, node);
+                Event::Read(ReadReply::Found { observed, holder_is_dead })
+            }
+            event => event,
+        }
+    }
+
+    /// Tells all others that the record has changed; some never hear of it.
+    pub(super) fn push_wake_ups(&mut self, writer: usize) {
+        for node in (0..self.nodes.len()).filter(|node| *node != writer) {
+            let cut = self.nodes[node].replies_cut_until > self.now;
+            if cut || (self.stormy && self.rng.chance(100)) {
+                continue;
+            }
+            let (at, run) = (self.now + self.leg(), self.nodes[node].run_id);
+            self.at(at, Happening::Tell { node, run, signal: Signal::WakeUp });
+        }
+    }
+}
+
+impl Fate {
+    fn excuse(excuse: Excuse, at: True) -> Self {
+        Self { arrives: None, excuse: Some((excuse, at)), delay: 0 }
+    }
+}

@@ -1,0 +1,183 @@
+//! Faults come in storms. Between two storms it is calm for so long that somebody has to lead.
+
+use super::plan::{Blow, rate};
+use super::time::{MINUTE, SECOND, True};
+use super::trace::Mark;
+use super::world::{Happening, Signal, World};
+
+impl World {
+    /// A storm is over, or a calm.
+    pub(super) fn phase_ended(&mut self) {
+        let first = self.now == 0;
+        if !self.stormy && !first {
+            self.calm_ends();
+            if self.now >= self.end_at {
+                self.is_over = true;
+                return;
+            }
+        }
+        self.stormy = !self.stormy;
+        let length = match self.stormy {
+            true => self.rng.spread(MINUTE, 8 * MINUTE),
+            false if self.corrupted => self.plan.longest_gap_when_corrupt() + 5 * SECOND,
+            false => self.plan.longest_gap() + self.rng.between(5 * SECOND, 30 * SECOND),
+        };
+        self.phase_ends = self.now + length;
+        self.at(self.phase_ends, Happening::PhaseEnds);
+        self.liveness.calm((!self.stormy).then_some(self.now));
+        if self.stormy {
+            self.mark(None, || Mark::FaultsBegin);
+            self.next_blow();
+        } else {
+            self.mark(None, || Mark::FaultsEnd);
+        }
+    }
+
+    fn calm_ends(&mut self) {
+        let led = (0..self.nodes.len()).any(|node| self.believes(node));
+        if !led {
+            self.check_gap(0);
+        }
+    }
+
+    fn next_blow(&mut self) {
+        let at = self.now + 1 + self.rng.below(2 * self.plan.faults.gap);
+        if at < self.phase_ends {
+            self.at(at, Happening::Blow);
+        }
+    }
+
+    /// A time after now and not after the end of the storm: most are soon, some are many leases on.
+    pub(super) fn some_time_from_now(&mut self) -> True {
+        let lease = self.plan.longest_lease();
+        (self.now + self.rng.spread(lease / 100, 4 * lease)).min(self.phase_ends)
+    }
+
+    pub(super) fn freeze(&mut self, node: usize, until: True) {
+        let frozen = &mut self.nodes[node].frozen_until;
+        *frozen = until.max(*frozen);
+        self.mark(Some(node), || Mark::Frozen { until });
+    }
+
+    pub(super) fn blow(&mut self) {
+        let blow = self.rng.pick(&self.plan.faults.blows);
+        let node = self.rng.below(self.nodes.len() as u64) as usize;
+        let until = self.some_time_from_now();
+        self.stats.blows[blow as usize] += 1;
+        match blow {
+            Blow::Crash => self.crash(node, until),
+            Blow::Freeze => self.freeze(node, until),
+            Blow::Stall => {
+                let stalled = &mut self.nodes[node].stalled_until;
+                *stalled = until.max(*stalled);
+                self.mark(Some(node), || Mark::Stalled { until });
+            }
+            Blow::Suspend => {
+                let host = self.plan.nodes[node].host;
+                for node in 0..self.nodes.len() {
+                    if self.plan.nodes[node].host == host {
+                        self.freeze(node, until);
+                    }
+                }
+            }
+            Blow::CutOff => self.cut_off(node, until, true, true),
+            Blow::CutRequests => self.cut_off(node, until, true, false),
+            Blow::CutReplies => self.cut_off(node, until, false, true),
+            Blow::StoreDown => {
+                for node in 0..self.nodes.len() {
+                    self.cut_off(node, until, true, true);
+                }
+            }
+            Blow::Slow => {
+                self.slow_until = until;
+                self.mark(None, || Mark::Slow { until });
+            }
+            Blow::Errors => {
+                self.errors_until = until;
+                self.mark(None, || Mark::Errors { until });
+            }
+            Blow::Rate | Blow::WallStep => self.disturb_clock(node, blow),
+            Blow::UserStops | Blow::TaskDone | Blow::TaskFails | Blow::TaskGone => {
+                self.user_acts(node, blow);
+            }
+        }
+        if self.plan.store.corrupts && self.now > MINUTE && self.rng.chance(100) {
+            self.corrupt();
+        }
+        self.next_blow();
+    }
+
+    /// Only once, for then everybody waits for an hour.
+    fn corrupt(&mut self) {
+        self.plan.store.corrupts = false;
+        self.store.corrupt(self.now, &mut self.rng);
+        self.corrupted = self.store.is_corrupt();
+        self.stats.corruptions += u64::from(self.corrupted);
+        self.mark(None, || Mark::Corrupted);
+    }
+
+    fn crash(&mut self, node: usize, until: True) {
+        if !self.nodes[node].up {
+            return;
+        }
+        self.belief_ends(node);
+        self.checks.crashed(node);
+        self.liveness.willing(node, None);
+        let state = &mut self.nodes[node];
+        state.up = false;
+        state.run = None;
+        state.epoch += 1;
+        state.held_back_until = None;
+        state.deferred.clear();
+        (state.frozen_until, state.stalled_until) = (0, 0);
+        let epoch = state.epoch;
+        self.file_crashed(node);
+        self.mark(Some(node), || Mark::Crashed { until });
+        self.at(until, Happening::Start { node, epoch });
+    }
+
+    fn cut_off(&mut self, node: usize, until: True, requests: bool, replies: bool) {
+        let state = &mut self.nodes[node];
+        for (cut, until_now) in
+            [(requests, &mut state.requests_cut_until), (replies, &mut state.replies_cut_until)]
+        {
+            if cut {
+                *until_now = until.max(*until_now);
+            }
+        }
+        self.mark(Some(node), || Mark::CutOff { until });
+    }
+
+    fn disturb_clock(&mut self, node: usize, blow: Blow) {
+        if blow == Blow::WallStep {
+            self.nodes[node].wall_error = self.rng.next() >> 20;
+            return;
+        }
+        let rate = rate(&mut self.rng, self.plan.drift, self.mutant);
+        self.mark(Some(node), || Mark::Rate(rate));
+        self.set_rate(node, rate);
+    }
+
+    fn user_acts(&mut self, node: usize, blow: Blow) {
+        let run = self.nodes[node].run_id;
+        let signal = match blow {
+            Blow::TaskDone => {
+                // Where that completes the task for good, the story ends with it.
+                let completes = self.plan.nodes[node].settings.on_success
+                    == leaderelection::OnSuccess::Complete;
+                if completes && !self.rng.chance(50) {
+                    return;
+                }
+                Signal::Task(Some(true))
+            }
+            Blow::TaskFails => Signal::Task(Some(false)),
+            Blow::TaskGone => Signal::Task(None),
+            _ => Signal::Stop,
+        };
+        match signal {
+            Signal::Task(result) => self.mark(Some(node), || Mark::Reported(result)),
+            _ => self.mark(Some(node), || Mark::UserStopped),
+        }
+        self.at(self.now, Happening::Tell { node, run, signal });
+    }
+}
