@@ -48,6 +48,7 @@ pub struct Claim {
     /// How the creation failed, if it said so.
     refused: Option<Reply>,
     made: bool,
+    listed: bool,
     /// The highest generation that a listing showed.
     highest: u64,
     at: At,
@@ -81,6 +82,7 @@ impl Claim {
             directory: DirectoryId { device: 0, inode: 0 },
             refused: None,
             made: false,
+            listed: false,
             highest: 0,
             at: At::Begin,
         }
@@ -104,6 +106,11 @@ impl Claim {
     /// whatever came out.
     pub fn highest(&self) -> (DirectoryId, u64) {
         (self.directory, self.highest)
+    }
+
+    /// Whether a listing did not reach the head that was waited on: it went back.
+    pub fn went_back(&self) -> bool {
+        self.listed && self.after.as_ref().is_some_and(|after| self.highest < after.generation)
     }
 
     /// The generation that is claimed.
@@ -136,6 +143,7 @@ impl Claim {
 
     fn listed(&mut self, now: Instant, names: &[u64]) -> Next<Result<Claimed, Fault>> {
         let highest = names.last().copied();
+        self.listed = true;
         self.highest = self.highest.max(highest.unwrap_or(0));
         if highest != self.after.as_ref().map(|after| after.generation) {
             return self.fail(FaultKind::Conflict, "the head has changed");

@@ -591,3 +591,28 @@ fn a_text_that_the_file_system_finds_too_long_is_refused_with_a_remedy() {
     assert_eq!(fault.kind, FaultKind::Fatal);
     assert!(fault.hint.is_some_and(|hint| hint.contains("shorten")));
 }
+
+#[test]
+fn a_sweep_needs_a_listing_that_shows_the_generation_it_goes_by() {
+    let mut memory = Memory::new(None);
+    memory.note(HERE, 9, at(0));
+    let step = Sweep::new(&memory, HERE, 5, 48, at(1000));
+    let done = drive(step, [(100, Reply::Opened(HERE)), (100, listed(&[3, 4, 5, 6]))]);
+    assert_eq!((names_removed(&done.ops), done.output), (Vec::new(), Some(Swept::WentBack)));
+}
+
+#[test]
+fn after_a_claim_whose_listing_went_back_a_look_lists_and_no_pair_is_left() {
+    let (mut lock, script) = scripted();
+    script.0.lock().extend([Reply::Opened(HERE), listed(&[5]), Reply::Text(held(1, 5))]);
+    lock.get(BUDGET).unwrap();
+    let now = lock.clock.now() + Duration::from_secs(100);
+    assert_eq!(lock.memory.superseded(now), Some(5));
+    script.0.lock().extend([Reply::Opened(HERE), listed(&[4])]);
+    let claim = lock.write(Intent::Acquire, &record(2), Some(Revision(5)), BUDGET);
+    assert!(matches!(claim, Err(LockError::Conflict(_))), "{claim:?}");
+    assert_eq!(lock.memory.superseded(now), None);
+    script.0.lock().extend([Reply::Opened(HERE), listed(&[4]), Reply::Text(held(1, 4))]);
+    let seen = lock.get(BUDGET).unwrap().unwrap();
+    assert_eq!(seen.revision, Revision(4), "it was not listed");
+}
