@@ -1,5 +1,5 @@
-//! Electors over locks that fail on purpose, on the simulated clock: never two leaders, and somebody
-//! leads once the faults are over.
+//! Electors over locks that fail on purpose, on the simulated clock: never two leaders, and
+//! somebody leads once the faults are over.
 #![cfg(feature = "testing")]
 
 use std::sync::Arc;

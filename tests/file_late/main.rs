@@ -1,6 +1,6 @@
 //! The file lock where calls hang, come late, come twice, or whole processes stand still: at every
-//! single call of a candidate, beside others whose clocks run at the ends of the bound. Nobody leads
-//! beside another, tokens rise, and somebody leads again in bounded time.
+//! single call of a candidate, beside others whose clocks run at the ends of the bound. Nobody
+//! leads beside another, tokens rise, and somebody leads again in bounded time.
 //!
 //! `FAULTS=long` tries every call with every mishap, and more seeds.
 #![cfg(feature = "testing")]
@@ -100,7 +100,8 @@ fn a_call_that_hangs_or_comes_late_makes_no_two_leaders() {
     println!("{played} stories with one mishap each; at most {longest:?} without a leader");
 }
 
-/// Some spells in which a candidate's calls often go wrong: it is what comes together that does harm.
+/// Some spells in which a candidate's calls often go wrong: it is what comes together that does
+/// harm.
 fn random_plan(below: &mut impl FnMut(u32) -> u32) -> Plan {
     let all = mishaps();
     let mut plan = Plan::new();

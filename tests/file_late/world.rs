@@ -1,5 +1,5 @@
-//! Candidates with clocks of their own around one directory, in simulated time: the election and the
-//! file lock that ship, driven as the elector's threads drive them.
+//! Candidates with clocks of their own around one directory, in simulated time: the election and
+//! the file lock that ship, driven as the elector's threads drive them.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -416,8 +416,8 @@ fn a_claim_leaves_room_for_its_end_or_is_refused() {
     assert!(refused > 0);
 }
 
-/// The most names that stand there while `terms` short terms follow each other, each of a process of
-/// its own on the host that `host` names.
+/// The most names that stand there while `terms` short terms follow each other, each of a process
+/// of its own on the host that `host` names.
 fn most_names(terms: u128, host: impl Fn(u128) -> u128) -> usize {
     let bench = Bench::new();
     let mut most = 0;
@@ -438,7 +438,7 @@ fn most_names(terms: u128, host: impl Fn(u128) -> u128) -> usize {
 #[test]
 fn a_thousand_short_terms_on_several_hosts_leave_few_names() {
     // Where a host comes again: in turn, in turn by pairs, for a while each, at random.
-    let random = |number: u128| (number * 0x9e37_79b9_7f4a_7c15 >> 17) % 3;
+    let random = |number: u128| ((number * 0x9e37_79b9_7f4a_7c15) >> 17) % 3;
     let most = [
         most_names(1000, |number| number % 2),
         most_names(1000, |number| number % 3),
