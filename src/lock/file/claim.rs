@@ -203,9 +203,10 @@ impl Claim {
         fault.errno = errno;
         fault.hint = match (errno.map(Errno::class), kind) {
             (Some(Class::Unsupported), _) => Some("the file system has no symbolic links"),
-            (Some(Class::Denied), FaultKind::Fatal) => {
-                Some("no permission, a read-only file system, or one without symbolic links")
-            }
+            (Some(Class::Denied), FaultKind::Fatal) => Some(
+                "no permission, a read-only file system, or one without symbolic links; ask \
+                     its owner, or choose another place",
+            ),
             _ if too_long => Some(
                 "the file system takes no link with so long a text; shorten the identity or the \
                  metadata",

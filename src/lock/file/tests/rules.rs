@@ -616,3 +616,72 @@ fn after_a_claim_whose_listing_went_back_a_look_lists_and_no_pair_is_left() {
     let seen = lock.get(BUDGET).unwrap().unwrap();
     assert_eq!(seen.revision, Revision(4), "it was not listed");
 }
+
+/// A look and a claim whose calls answer as scripted, on a lock that has done nothing before.
+fn first_contact(look: &[Reply], claim: &[Reply]) -> LockError {
+    let (mut lock, script) = scripted();
+    script.0.lock().extend(look.iter().cloned());
+    let seen = match lock.get(BUDGET) {
+        Ok(seen) => seen.map(|seen| seen.revision),
+        Err(error) => return error,
+    };
+    script.0.lock().clear();
+    script.0.lock().extend(claim.iter().cloned());
+    lock.write(Intent::Acquire, &record(2), seen, BUDGET).unwrap_err()
+}
+
+#[test]
+fn what_is_denied_at_first_contact_is_fatal_and_says_where_and_what_to_look_at() {
+    for (errno, why) in [(13, "ermission"), (30, "ead-only")] {
+        let denied = Reply::Failed(Errno(errno));
+        let head = [Reply::Opened(HERE), listed(&[5]), Reply::Text(held(1, 5))];
+        let errors = [
+            ("open x.lock", first_contact(&[denied.clone()], &[])),
+            ("list x.lock", first_contact(&[Reply::Opened(HERE), denied.clone()], &[])),
+            ("make x.lock", first_contact(&[], &[Reply::Missing, denied.clone()])),
+            (
+                "create x.lock/g.00000000000000000006",
+                first_contact(&head, &[Reply::Opened(HERE), listed(&[5]), denied.clone()]),
+            ),
+        ];
+        for (what, error) in errors {
+            assert!(matches!(error, LockError::Fatal(_)), "{what}: {error:?}");
+            let said = format!("{error}: {}", source_of(&error));
+            for part in [what, why, "owner"] {
+                assert!(said.contains(part), "{part}: {said}");
+            }
+        }
+    }
+}
+
+/// What the system said, at the bottom of an error.
+fn source_of(error: &LockError) -> String {
+    let mut deepest: &dyn std::error::Error = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
+
+#[test]
+fn a_file_system_without_links_is_refused() {
+    for errno in [38, 95] {
+        let refused = Reply::Failed(Errno(errno));
+        let error = first_contact(
+            &[Reply::Opened(HERE), listed(&[])],
+            &[Reply::Opened(HERE), listed(&[]), refused],
+        );
+        assert!(matches!(error, LockError::Fatal(_)), "{error:?}");
+        assert!(error.to_string().contains("no symbolic links"), "{error}");
+    }
+}
+
+#[test]
+fn a_lock_of_a_newer_format_is_refused_with_a_remedy() {
+    let mut newer = entry(1, 5, RecordKind::Held, 7);
+    newer.format = FORMAT + 1;
+    let head = [Reply::Opened(HERE), listed(&[5]), Reply::Text(encode(&newer).unwrap())];
+    let error = first_contact(&head, &[]);
+    assert!(matches!(error, LockError::Fatal(_)), "{error:?}");
+    assert!(error.to_string().contains("upgrade this program"), "{error}");
+}
