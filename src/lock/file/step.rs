@@ -203,8 +203,8 @@ impl Fault {
                         );
                     }
                     Class::Unknown if operation == "make" && errno.is_stale() => {
-                        let hint = "its parent is another directory than before; is the file \
-                                    system still mounted?";
+                        let hint = "its parent is gone, or another directory than before; is the \
+                                    file system still mounted?";
                         fault.hint = Some(hint.into());
                     }
                     _ => {}

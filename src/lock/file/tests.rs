@@ -261,6 +261,12 @@ fn no_lock_is_made_in_a_place_that_is_not_the_parent_any_more() {
     assert!(matches!(error, LockError::Unavailable(_)), "{error}");
     assert!(error.to_string().contains("mounted"), "{error}");
     assert!(!parent.join("x.lock").exists());
+    // Or it stands there no more, and may come back.
+    std::fs::remove_dir(&parent).unwrap();
+    let error = lock.write(Intent::Acquire, &record(1), None, BUDGET).unwrap_err();
+    assert!(matches!(error, LockError::Unavailable(_)), "{error}");
+    std::fs::rename(bench.scratch.path().join("aside"), &parent).unwrap();
+    assert_eq!(lock.write(Intent::Acquire, &record(1), None, BUDGET).unwrap(), Revision(1));
 }
 
 #[test]
