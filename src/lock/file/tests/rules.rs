@@ -636,7 +636,7 @@ fn what_is_denied_at_first_contact_is_fatal_and_says_where_and_what_to_look_at()
         let denied = Reply::Failed(Errno(errno));
         let head = [Reply::Opened(HERE), listed(&[5]), Reply::Text(held(1, 5))];
         let errors = [
-            ("open x.lock", first_contact(&[denied.clone()], &[])),
+            ("open x.lock", first_contact(std::slice::from_ref(&denied), &[])),
             ("list x.lock", first_contact(&[Reply::Opened(HERE), denied.clone()], &[])),
             ("make x.lock", first_contact(&[], &[Reply::Missing, denied.clone()])),
             (
