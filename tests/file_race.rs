@@ -126,9 +126,9 @@ fn start_racer(path: &Path, number: usize, rounds: usize) -> std::process::Child
 #[test]
 fn a_generation_has_at_most_one_winner_among_processes() {
     let scratch = tempfile::tempdir().unwrap();
-    for log in 0..3 {
+    for log in 0..2 {
         let path = scratch.path().join(format!("{log}.lock"));
-        let racers: Vec<_> = (1..=4).map(|number| start_racer(&path, number, 200)).collect();
+        let racers: Vec<_> = (1..=4).map(|number| start_racer(&path, number, 100)).collect();
         let results: Vec<Vec<Revision>> = (racers.into_iter())
             .map(|racer| {
                 let output = racer.wait_with_output().unwrap();
@@ -139,6 +139,6 @@ fn a_generation_has_at_most_one_winner_among_processes() {
                 said.lines().filter_map(won).collect()
             })
             .collect();
-        judge(&path, &results, 200);
+        judge(&path, &results, 100);
     }
 }
