@@ -15,8 +15,8 @@ pub mod channel;
 /// A primitive that is broken on purpose: a test of interleavings must find that out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// A compare-and-swap that does not compare.
-    BlindExchange,
+    /// A compare-and-swap that compares, and swaps some turns later.
+    TornExchange,
     /// The last sender of a channel goes, and who waits there is not woken.
     SilentDisconnect,
     /// Who waits looks first and says only then that it waits.
@@ -127,7 +127,12 @@ impl AtomicU64 {
         success: Ordering,
         failure: Ordering,
     ) -> Result<u64, u64> {
-        if is_broken(Mutant::BlindExchange) {
+        if is_broken(Mutant::TornExchange) {
+            let found = self.0.load(failure);
+            if found != old {
+                return Err(found);
+            }
+            (0..random() % 16).for_each(|_| shuttle::thread::yield_now());
             self.0.store(new, success);
             return Ok(old);
         }

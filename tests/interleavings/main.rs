@@ -95,7 +95,7 @@ fn a_stop_ends_terms_without_end() {
 
 /// Shuttle runs on the thread of the test, so a failure is a panic here.
 fn fails(scenario: fn()) -> bool {
-    let pct = || execute(PctScheduler::new_from_seed(0, PCT_DEPTH, 10_000), FEW_STEPS, scenario);
-    let random = || execute(RandomScheduler::new_from_seed(0, 10_000), FEW_STEPS, scenario);
-    std::panic::catch_unwind(pct).is_err() || std::panic::catch_unwind(random).is_err()
+    let random = || execute(RandomScheduler::new_from_seed(0, 2_000), FEW_STEPS, scenario);
+    let pct = || execute(PctScheduler::new_from_seed(0, PCT_DEPTH, 2_000), FEW_STEPS, scenario);
+    std::panic::catch_unwind(random).is_err() || std::panic::catch_unwind(pct).is_err()
 }

@@ -31,7 +31,7 @@ pub fn one_in(many: u64) -> bool {
 
 pub struct World {
     pub clock: Clock,
-    lock: MemoryLock,
+    pub lock: MemoryLock,
     /// Locks hang until this is gone.
     gate: Option<Sender<()>>,
     hanging: Receiver<()>,
@@ -278,6 +278,12 @@ impl Lock for Unreliable {
     fn wake_ups(&self) -> Receiver<()> {
         self.lock.wake_ups()
     }
+}
+
+/// The revision that stands in a lock.
+pub fn revision(lock: &mut MemoryLock) -> Option<Revision> {
+    let observed = lock.get(SECOND).expect("a memory lock");
+    observed.map(|observed| observed.revision)
 }
 
 /// A panic that the harness does not report: it belongs to the scenario.
