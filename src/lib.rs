@@ -92,6 +92,7 @@ pub use elector::{ElectorHandle, LeaderElector, Leadership};
 pub use error::{ConfigError, Error, Failure, LockError, LossReason, Outcome};
 pub use lock::{
     FileLock, FileLockOptions, FileSystem, FileSystemKind, Intent, Lock, MemoryLock, Observed,
+    Waker,
 };
 pub use observer::{Observation, Observer};
 pub use record::{

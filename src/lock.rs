@@ -12,9 +12,11 @@ use crate::sync::channel::{Receiver, never};
 
 pub(crate) mod file;
 mod memory;
+mod waker;
 
 pub use file::{FileLock, FileLockOptions, FileSystem, FileSystemKind};
 pub use memory::MemoryLock;
+pub use waker::Waker;
 
 /// A place that keeps one [`LeaderElectionRecord`] with an atomic compare-and-swap.
 ///
@@ -69,6 +71,14 @@ pub trait Lock: Send {
         never()
     }
 
+    /// Takes a waker to call when the record may have changed, in place of [`Lock::wake_ups`], and
+    /// says whether it will be called. It may be called for nothing, and once for several changes.
+    /// By default there is none to call it: then a candidate of a pool is woken by its next poll.
+    fn wake_with(&mut self, waker: Waker) -> bool {
+        let _ = waker;
+        false
+    }
+
     /// Whether the process that wrote the record is proven to be gone. `false` means not known,
     /// which is the default. Only a proof may say `true`: the election then claims without waiting.
     fn holder_is_dead(&mut self, observed: &Observed) -> bool {
@@ -102,6 +112,10 @@ impl<L: Lock + ?Sized> Lock for Box<L> {
 
     fn wake_ups(&self) -> Receiver<()> {
         (**self).wake_ups()
+    }
+
+    fn wake_with(&mut self, waker: Waker) -> bool {
+        (**self).wake_with(waker)
     }
 
     fn holder_is_dead(&mut self, observed: &Observed) -> bool {
