@@ -88,7 +88,7 @@ pub mod testing;
 pub use callbacks::{ElectionEvent, LeaderCallbacks};
 pub use clock::{Stopwatch, Timestamp};
 pub use config::{Config, JITTER_FACTOR, OnSuccess};
-pub use elector::{ElectorHandle, LeaderElector, Leadership};
+pub use elector::{ElectorHandle, ElectorPool, LeaderElector, Leadership};
 pub use error::{ConfigError, Error, Failure, LockError, LossReason, Outcome};
 pub use lock::{
     FileLock, FileLockOptions, FileSystem, FileSystemKind, Intent, Lock, MemoryLock, Observed,

@@ -321,6 +321,12 @@ impl Campaign {
         }
     }
 
+    /// Whether the next thing to be done is no more than a look.
+    pub(super) fn only_looks(&self, candidate: &Candidate) -> bool {
+        let claims = self.claimable_at().is_some_and(|at| at <= self.next_try);
+        candidate.sent.is_none() && !claims
+    }
+
     pub(super) fn next_deadline(&self, candidate: &Candidate) -> Option<Instant> {
         match candidate.sent {
             None => Some(self.next_try),

@@ -5,8 +5,9 @@ use std::cell::Cell;
 use std::io;
 use std::sync::PoisonError;
 
+pub(crate) use shuttle::sync::MutexGuard;
 pub(crate) use shuttle::sync::atomic::AtomicBool;
-use shuttle::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+use shuttle::sync::{RwLockReadGuard, RwLockWriteGuard};
 
 use super::Ordering;
 
@@ -82,6 +83,23 @@ impl<T> Mutex<T> {
     }
 }
 
+#[derive(Debug, Default)]
+pub(crate) struct Condvar(shuttle::sync::Condvar);
+
+impl Condvar {
+    pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.0.notify_all();
+    }
+}
+
 /// As parking_lot's: without poison.
 #[derive(Debug, Default)]
 pub(crate) struct RwLock<T>(shuttle::sync::RwLock<T>);
@@ -118,6 +136,10 @@ impl AtomicU64 {
 
     pub(crate) fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
         self.0.fetch_add(value, order)
+    }
+
+    pub(crate) fn fetch_sub(&self, value: u64, order: Ordering) -> u64 {
+        self.0.fetch_sub(value, order)
     }
 
     pub(crate) fn compare_exchange(

@@ -1,74 +1,81 @@
-//! The election thread: feeds the state machine with what happens, and carries out what it decides.
+//! One election on the election thread: feeds its state machine with what happens, and carries out
+//! what that decides.
 //!
-//! It waits for nothing but its one select, runs no user code, and never logs.
+//! It waits for nothing, runs no user code, and never logs.
 
 use std::sync::Arc;
 
+use rand::Rng;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
 
 use crate::callbacks::{ElectionEvent, LeaderCallbacks};
 use crate::clock::{Clock, Instant};
+use crate::config::{Settings, new_incarnation};
 use crate::election::{Action, Election, End, Event, Jitter, ReadReply, WriteReply};
-use crate::elector::lock_thread::{Call, Failed, Found, Reply, Request};
+use crate::elector::desk::{Call, Failed, Found, LockClient, Reply, Request};
+use crate::elector::handle::{Leader, RunState, Running, Shared};
+use crate::elector::inbox::{Outlet, SeatId};
 use crate::elector::threads::{Returned, TermThreads};
 use crate::elector::worker::Worker;
-use crate::elector::{Ended, Inputs, Leader, Shared};
 use crate::error::{Error, Failure, LockError, Outcome};
 use crate::lock::Intent;
 use crate::record::Revision;
-use crate::sync::channel::{Receiver, Sender, TryRecvError, bounded, never};
+use crate::sync::channel::{Sender, bounded};
 use crate::term::Term;
-
-mod wait;
-
-use wait::Ready;
-
-/// So many results are taken before whatever else is ready. A channel that is never empty must not
-/// keep the election from anything.
-const RESULTS_AT_ONCE: usize = 16;
 
 /// Who works in a term.
 pub(super) enum Work {
-    /// The callbacks, on threads of their own.
+    /// The callbacks, on threads of their own. Without `on_started_leading` it is the holder of the
+    /// handle.
     Callbacks(LeaderCallbacks),
     /// The holder of a guard, which gets the term here.
     Guard(Sender<Term>),
+    /// Nobody any more.
+    Nobody,
 }
 
 /// What a run needs from its elector and its caller.
 pub(super) struct Run {
-    pub(super) election: Election,
-    pub(super) identity: Arc<str>,
+    pub(super) settings: Arc<Settings>,
     pub(super) clock: Clock,
-    pub(super) seed: u64,
     pub(super) shared: Arc<Shared>,
+    pub(super) state: Arc<RunState>,
     pub(super) worker: Worker,
-    pub(super) requests: Sender<Request>,
-    pub(super) wake_ups: Receiver<()>,
+    pub(super) lock: LockClient,
+    pub(super) outlet: Outlet,
     pub(super) work: Work,
-    pub(super) inputs: Inputs,
+    /// Campaigns again after a term that was lost or has reached its limit.
+    pub(super) again: bool,
+}
+
+/// What the elections of one thread use by turns.
+pub(super) struct Tools {
+    pub(super) rng: SmallRng,
+    pub(super) actions: Vec<Action>,
 }
 
 /// A run in progress.
-pub(super) struct Driver {
+pub(super) struct Seat {
     run: Run,
-    rng: SmallRng,
-    /// Waits for the lock thread to be idle.
-    outbox: Option<Request>,
-    reply_to: Sender<Reply>,
-    replies: Receiver<Reply>,
-    returned_to: Sender<Returned>,
-    returned: Receiver<Returned>,
+    /// Until the end is told.
+    running: Option<Running>,
+    election: Election,
+    /// Of the request that was made last.
+    ticket: u64,
     threads: Option<TermThreads>,
     term: Option<CurrentTerm>,
     /// What carrying out an action led to.
     feedback: Vec<Event>,
-    actions: Vec<Action>,
     fatal: Option<LockError>,
     panic: Option<String>,
     stop_heard: bool,
+    /// Who holds the handle only waits for the end.
+    awaited: bool,
     result: Option<Result<Outcome, Error>>,
+    /// The earliest deadline at which the engine will look here.
+    pub(super) armed: Option<Instant>,
+    /// The engine counts it as a leader.
+    pub(super) counted: bool,
 }
 
 struct CurrentTerm {
@@ -82,123 +89,150 @@ struct CurrentTerm {
     end_pending: bool,
 }
 
-impl Driver {
-    pub(super) fn new(run: Run) -> Self {
-        let (reply_to, replies) = bounded(1);
-        // A term has two callbacks, each of which returns once.
-        let (returned_to, returned) = bounded(2);
+impl Seat {
+    /// A campaign that begins now. Nothing is done before its first step.
+    pub(super) fn new(run: Run, running: Running) -> Self {
         Self {
-            rng: SmallRng::seed_from_u64(run.seed),
+            election: new_election(&run),
             run,
-            outbox: None,
-            reply_to,
-            replies,
-            returned_to,
-            returned,
+            running: Some(running),
+            ticket: 0,
             threads: None,
             term: None,
             feedback: Vec::new(),
-            actions: Vec::new(),
             fatal: None,
             panic: None,
             stop_heard: false,
+            awaited: false,
             result: None,
+            armed: None,
+            counted: false,
         }
     }
 
-    /// Runs to the end of the campaign and its term. What is left is the user's in part, and to
-    /// drop it may take any time.
-    pub(super) fn drive(&mut self) -> Ended {
+    pub(super) fn id(&self) -> SeatId {
+        self.run.outlet.id()
+    }
+
+    pub(super) fn election(&self) -> &Election {
+        &self.election
+    }
+
+    pub(super) fn worker(&self) -> &Worker {
+        &self.run.worker
+    }
+
+    /// The first step of a campaign.
+    pub(super) fn begin(&mut self, tools: &mut Tools) {
         self.run.worker.event(ElectionEvent::CampaignStarted);
-        self.step(Event::Tick);
-        while !self.is_done() {
-            let ready = self.wait();
-            self.take(ready);
-        }
-        Ended {
-            result: self.result.take().unwrap_or(Ok(Outcome::Stopped)),
-            stop_heard: self.stop_heard,
-            told: self.run.worker.flush(),
-        }
+        self.step(tools, Event::Tick);
     }
 
-    fn is_done(&self) -> bool {
+    /// Whether nothing of the run is left to be awaited.
+    pub(super) fn is_done(&self) -> bool {
         let end_pending = self.term.as_ref().is_some_and(|term| term.end_pending);
         self.result.is_some() && !end_pending
     }
 
-    fn take(&mut self, ready: Ready) {
-        match ready {
-            Ready::Task(Some(success)) | Ready::Report(Some(success)) => {
-                return self.step(Event::Task(success));
-            }
-            Ready::Task(None) => return self.task_gone(),
-            Ready::Report(None) => return self.run.inputs.reports = never(),
-            _ => {}
+    /// Begins the next campaign of a run that goes on after a term; `false` if this was the end.
+    pub(super) fn begin_again(&mut self, tools: &mut Tools) -> bool {
+        let (Some(Ok(outcome)), true) = (&self.result, self.run.again) else {
+            return false;
+        };
+        if !matches!(outcome, Outcome::LeaseLost(_) | Outcome::TermLimitReached) {
+            return false;
         }
-        // The select picks any that is ready. Neither a stop nor a limit nor a return may overtake
-        // a result that was reported before it.
-        self.take_results();
-        match ready {
-            Ready::Stop => {
-                self.run.inputs.stop = never();
-                self.stop_heard = true;
-                self.step(Event::Stop);
-            }
-            Ready::Reply(reply) => self.on_reply(reply),
-            Ready::Returned(returned) => self.on_returned(returned),
-            Ready::GuardGone => {
-                self.run.inputs.guard_gone = never();
-                self.step(Event::WorkReturned { panicked: false });
-                self.step(Event::Stop);
-            }
-            Ready::WakeUp(true) => self.step(Event::WakeUp),
-            Ready::WakeUp(false) => self.run.wake_ups = never(),
-            Ready::Refused(request) => self.on_refused(request),
-            Ready::Timer => self.step(Event::Tick),
-            Ready::Sent | Ready::Task(_) | Ready::Report(_) => {}
+        // A term that was ending anyway has taken the message, and the next would not see it.
+        if self.stop_heard {
+            self.result = Some(Ok(Outcome::Stopped));
+            return false;
+        }
+        self.forget_request();
+        self.threads = self.threads.take().filter(|_| self.term.is_none());
+        self.term = None;
+        self.result = None;
+        self.election = new_election(&self.run);
+        self.begin(tools);
+        true
+    }
+
+    /// Tells the end. What is left is the user's in part, and to drop it may take any time.
+    pub(super) fn finish(&mut self) {
+        self.forget_request();
+        // Another run may start as soon as the result is known.
+        self.running = None;
+        self.run.state.end(Some(self.result.take().unwrap_or(Ok(Outcome::Stopped))));
+        if matches!(self.run.work, Work::Guard(_)) {
+            // Who waits there for a term learns that there is none.
+            self.run.work = Work::Nobody;
         }
     }
 
-    fn take_results(&mut self) {
-        for _ in 0..RESULTS_AT_ONCE {
-            match self.run.inputs.reports.try_recv() {
-                Ok(success) => self.step(Event::Task(success)),
-                Err(_) => break,
-            }
-        }
-        for _ in 0..RESULTS_AT_ONCE {
-            match self.run.inputs.task.try_recv() {
-                Ok(success) => self.step(Event::Task(success)),
-                Err(TryRecvError::Empty) => return,
-                Err(TryRecvError::Disconnected) => return self.task_gone(),
-            }
+    /// What nobody has begun is not done any more, and what was begun not listened to.
+    fn forget_request(&mut self) {
+        self.run.lock.withdraw();
+        self.ticket += 1;
+    }
+
+    pub(super) fn on_report(&mut self, tools: &mut Tools, success: bool) {
+        self.run.state.report_taken();
+        self.step(tools, Event::Task(success));
+        self.holder_has_left(tools);
+    }
+
+    /// Told by who holds the handle or the guard.
+    pub(super) fn on_stop(&mut self, tools: &mut Tools) {
+        self.holder_has_left(tools);
+        self.stop(tools);
+    }
+
+    pub(super) fn on_awaited(&mut self, tools: &mut Tools) {
+        self.awaited = true;
+        self.holder_has_left(tools);
+    }
+
+    /// Told by somebody who does not know whether the work has returned.
+    pub(super) fn stop(&mut self, tools: &mut Tools) {
+        self.stop_heard = true;
+        self.step(tools, Event::Stop);
+    }
+
+    pub(super) fn on_wake_up(&mut self, tools: &mut Tools) {
+        self.run.state.heard();
+        self.step(tools, Event::WakeUp);
+    }
+
+    fn holder_has_left(&mut self, tools: &mut Tools) {
+        if self.holder_works() {
+            self.step(tools, Event::WorkReturned { panicked: false });
         }
     }
 
-    fn task_gone(&mut self) {
-        self.run.inputs.task = never();
-        self.step(Event::TaskGone);
-    }
-
-    fn step(&mut self, event: Event) {
-        self.step_once(event);
-        while let Some(event) = self.feedback.pop() {
-            self.step_once(event);
+    fn holder_works(&self) -> bool {
+        match &self.run.work {
+            Work::Callbacks(callbacks) => callbacks.started.is_none(),
+            Work::Guard(_) => true,
+            Work::Nobody => false,
         }
     }
 
-    fn step_once(&mut self, event: Event) {
+    pub(super) fn step(&mut self, tools: &mut Tools, event: Event) {
+        self.feedback.push(event);
+        while !self.feedback.is_empty() {
+            let event = self.feedback.remove(0);
+            self.step_once(tools, event);
+        }
+    }
+
+    fn step_once(&mut self, tools: &mut Tools, event: Event) {
         if self.result.is_some() {
             return;
         }
-        let jitter = Jitter(self.rng.next_u32());
-        let mut actions = std::mem::take(&mut self.actions);
-        self.run.election.step(self.run.clock.now(), jitter, event, &mut actions);
-        for action in actions.drain(..) {
+        let jitter = Jitter(tools.rng.next_u32());
+        self.election.step(self.run.clock.now(), jitter, event, &mut tools.actions);
+        for action in tools.actions.drain(..) {
             self.carry_out(action);
         }
-        self.actions = actions;
         self.start_work();
     }
 
@@ -232,8 +266,11 @@ impl Driver {
     }
 
     fn ask(&mut self, call: Call, deadline: Instant) {
-        debug_assert!(self.outbox.is_none(), "one request at a time");
-        self.outbox = Some(Request { call, deadline, reply_to: self.reply_to.clone() });
+        self.ticket += 1;
+        let (ticket, reply_to) = (self.ticket, self.run.outlet.clone());
+        if let Err(request) = self.run.lock.ask(Request { call, deadline, ticket, reply_to }) {
+            self.on_refused(&request.call);
+        }
     }
 
     /// Has the threads of a term ready before its claim: once the lease is won it is too late to
@@ -243,7 +280,7 @@ impl Driver {
             return true;
         };
         if self.threads.is_none() {
-            match TermThreads::start(callbacks, &self.returned_to) {
+            match TermThreads::start(callbacks, &self.run.outlet) {
                 Ok(threads) => self.threads = Some(threads),
                 Err(error) => {
                     let text = match &error {
@@ -260,11 +297,12 @@ impl Driver {
     fn begin_term(&mut self, fencing_token: u64, valid_until: Instant) {
         let (stop, stop_signal) = bounded(0);
         // The name first: who finds this candidate to lead finds its name, too.
-        let name = Arc::clone(&self.run.identity);
+        let name = Arc::clone(&self.run.settings.identity);
         self.run.shared.set_leader(Some(Leader { name, ours: true }));
         let validity = &self.run.shared.validity;
         let term = Term::begin(fencing_token, stop_signal, validity, valid_until);
-        let end_pending = matches!(self.run.work, Work::Callbacks(_));
+        self.run.state.set_term(Some(term.clone()));
+        let end_pending = self.threads.as_ref().is_some_and(TermThreads::will_tell_the_end);
         self.term =
             Some(CurrentTerm { begins: Some(term), stop: Some(stop), over: false, end_pending });
         self.run.worker.event(ElectionEvent::Acquired { fencing_token });
@@ -281,8 +319,11 @@ impl Driver {
                 // Whoever campaigns waits for it; if not, the guard's end is seen at once.
                 let _ = elected.try_send(term);
             }
-            (Work::Callbacks(_), Some(threads)) => threads.begin(term),
-            (Work::Callbacks(_), None) => debug_assert!(false, "a claim without its threads"),
+            (_, Some(threads)) => threads.begin(term),
+            (_, None) => debug_assert!(false, "a claim without its threads"),
+        }
+        if self.awaited && self.holder_works() {
+            self.feedback.push(Event::WorkReturned { panicked: false });
         }
     }
 
@@ -309,6 +350,7 @@ impl Driver {
         if let Some(term) = &mut self.term {
             term.over = true;
             self.run.shared.validity.end();
+            self.run.state.set_term(None);
         }
     }
 
@@ -316,6 +358,10 @@ impl Driver {
         self.end_validity();
         if let Some(threads) = &self.threads {
             threads.end();
+        }
+        // Whoever works by a handle finds out by that; there is no more to wait for.
+        if matches!(self.run.work, Work::Callbacks(_)) && self.holder_works() {
+            self.feedback.push(Event::WorkReturned { panicked: false });
         }
     }
 
@@ -325,7 +371,7 @@ impl Driver {
         self.run.worker.leader_changed(leader);
     }
 
-    fn on_returned(&mut self, returned: Returned) {
+    pub(super) fn on_returned(&mut self, tools: &mut Tools, returned: Returned) {
         let (Returned::Work(panic) | Returned::End(panic)) = &returned;
         if let Some(text) = panic {
             self.run.worker.event(ElectionEvent::CallbackPanicked(text.as_str().into()));
@@ -334,7 +380,7 @@ impl Driver {
             Returned::Work(panic) => {
                 let panicked = panic.is_some();
                 self.panic = panic;
-                self.step(Event::WorkReturned { panicked });
+                self.step(tools, Event::WorkReturned { panicked });
             }
             Returned::End(_) => {
                 if let Some(term) = &mut self.term {
@@ -344,17 +390,20 @@ impl Driver {
         }
     }
 
-    /// The lock thread is gone. All user code there is guarded, so this is a defect of this crate.
-    fn on_refused(&mut self, request: Request) {
+    /// There is no lock thread. All user code there is guarded, so this is a defect of this crate.
+    fn on_refused(&mut self, call: &Call) {
         let failure = Failure::new("use", "the lock").hint("its thread is gone");
         self.fatal = Some(LockError::Fatal(failure));
-        self.step(match request.call {
+        self.feedback.push(match call {
             Call::Read => Event::Read(ReadReply::Fatal),
             Call::Write { .. } => Event::Written(WriteReply::Fatal),
         });
     }
 
-    fn on_reply(&mut self, reply: Reply) {
+    pub(super) fn on_reply(&mut self, tools: &mut Tools, ticket: u64, reply: Reply) {
+        if ticket != self.ticket || self.result.is_some() {
+            return;
+        }
         let event = match reply {
             Reply::Read(result) => Event::Read(self.read_reply(result)),
             Reply::Written(intent, result) => {
@@ -371,7 +420,7 @@ impl Driver {
                 Event::Written(reply)
             }
         };
-        self.step(event);
+        self.step(tools, event);
     }
 
     fn read_reply(&mut self, result: Result<Option<Found>, Failed>) -> ReadReply {
@@ -435,9 +484,14 @@ impl Driver {
     }
 }
 
+fn new_election(run: &Run) -> Election {
+    let held_back_until = run.shared.held_back_until();
+    Election::new(Arc::clone(&run.settings), new_incarnation(), run.clock.now(), held_back_until)
+}
+
 /// A panic of the election thread is a defect of this crate; even so the user hears of the term's
 /// end.
-impl Drop for Driver {
+impl Drop for Seat {
     fn drop(&mut self) {
         // After a run that ended well its elector may lead again already.
         if self.term.as_ref().is_some_and(|term| !term.over) {
@@ -446,5 +500,6 @@ impl Drop for Driver {
         if let (Some(_), Some(threads)) = (&self.term, &self.threads) {
             threads.end();
         }
+        self.run.state.end(None);
     }
 }

@@ -1,0 +1,318 @@
+//! One lock, and what it is asked.
+//!
+//! Whoever wrote the lock wrote its errors too, so they are put into words here. This file must not
+//! know what an answer means.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, Instant, Timestamp};
+use crate::elector::inbox::Outlet;
+use crate::elector::lock_threads::LockThreads;
+use crate::elector::threads::caught;
+use crate::error::{Failure, LockError};
+use crate::lock::{Intent, Lock, Observed};
+use crate::record::{LeaderElectionRecord, RecordKind, Revision};
+use crate::sync::Mutex;
+
+/// What to ask the lock, and where the answer goes.
+pub(super) struct Request {
+    pub(super) call: Call,
+    /// Nothing is sent after it, and an answer is of no use.
+    pub(super) deadline: Instant,
+    /// Tells the answer from those to earlier requests.
+    pub(super) ticket: u64,
+    /// Never makes the lock thread wait, also not for a run that has ended.
+    pub(super) reply_to: Outlet,
+}
+
+pub(super) enum Call {
+    Read,
+    Write { intent: Intent, record: LeaderElectionRecord, expected: Option<Revision> },
+}
+
+pub(super) enum Reply {
+    Read(Result<Option<Found>, Failed>),
+    Written(Intent, Result<Revision, Failed>),
+}
+
+pub(super) struct Found {
+    pub(super) observed: Observed,
+    pub(super) holder_is_dead: bool,
+}
+
+/// An error of the lock, of which only data is left.
+pub(super) enum Failed {
+    /// Losing a race is everyday life: nobody asks what it says.
+    Conflict,
+    Unavailable(Arc<str>),
+    Indeterminate(Arc<str>),
+    Corrupt {
+        revision: Revision,
+        nonce: u64,
+        text: Arc<str>,
+    },
+    /// The error itself is for the caller of `run`.
+    Fatal(LockError, Arc<str>),
+}
+
+/// Where one lock is asked, one request at a time, by whichever lock thread is free.
+pub(super) struct Desk {
+    describe: Arc<str>,
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Elsewhere while a call of it is under way.
+    lock: Option<Box<Served>>,
+    /// Waits for the lock.
+    request: Option<Box<Request>>,
+    /// The lock threads know that there is something to be done.
+    queued: bool,
+    /// Nobody asks any more.
+    retired: bool,
+}
+
+/// A lock, and what the answers need to know of earlier ones.
+struct Served {
+    lock: Box<dyn Lock>,
+    acquire_time: Timestamp,
+}
+
+/// What to do at a desk.
+enum Task {
+    Ask(Box<Served>, Box<Request>),
+    Drop(Box<Served>),
+    Nothing,
+}
+
+impl Desk {
+    pub(super) fn new(lock: Box<dyn Lock>, describe: Arc<str>, clock: Clock) -> Self {
+        let lock = Some(Box::new(Served { lock, acquire_time: Timestamp::default() }));
+        let state = State { lock, request: None, queued: false, retired: false };
+        Self { describe, clock, state: Mutex::new(state) }
+    }
+
+    /// Hands in a request, in place of one that nobody has begun; says whether a lock thread must
+    /// be called.
+    fn hand_in(&self, request: Box<Request>) -> bool {
+        let mut state = self.state.lock();
+        let earlier = state.request.replace(request);
+        let call = state.must_call();
+        drop(state);
+        drop(earlier);
+        call
+    }
+
+    /// Takes back a request that nobody has begun.
+    fn withdraw(&self) -> Option<Box<Request>> {
+        self.state.lock().request.take()
+    }
+
+    fn retire(&self) -> bool {
+        let mut state = self.state.lock();
+        state.retired = true;
+        state.must_call()
+    }
+
+    /// Does what is to be done, on a lock thread; says whether to come again.
+    pub(super) fn serve(&self) -> bool {
+        match self.next() {
+            Task::Ask(mut served, request) => {
+                self.answer(&mut served, *request);
+                self.put_back(served)
+            }
+            Task::Drop(served) => {
+                // The user's, as all of a lock is.
+                let _ = caught(|| drop(served));
+                false
+            }
+            Task::Nothing => false,
+        }
+    }
+
+    fn next(&self) -> Task {
+        let mut state = self.state.lock();
+        state.queued = false;
+        let Some(served) = state.lock.take() else {
+            return Task::Nothing;
+        };
+        if state.retired {
+            return Task::Drop(served);
+        }
+        match state.request.take() {
+            Some(request) => Task::Ask(served, request),
+            None => {
+                state.lock = Some(served);
+                Task::Nothing
+            }
+        }
+    }
+
+    fn put_back(&self, served: Box<Served>) -> bool {
+        let mut state = self.state.lock();
+        state.lock = Some(served);
+        state.must_call()
+    }
+
+    fn answer(&self, served: &mut Served, request: Request) {
+        let Request { call, deadline, reply_to, ticket } = request;
+        let reply = match call {
+            Call::Read => Reply::Read(self.read(served, deadline).map_err(Failed::new)),
+            Call::Write { intent, record, expected } => {
+                let result = self.write(served, intent, record, expected, deadline);
+                Reply::Written(intent, result.map_err(Failed::new))
+            }
+        };
+        let written = matches!(reply, Reply::Written(_, Ok(_)));
+        reply_to.reply(ticket, reply);
+        if written {
+            // What can wait must not delay the answer, and a panic in it is nobody's business.
+            let _ = caught(|| served.lock.tidy());
+        }
+    }
+
+    fn read(&self, served: &mut Served, deadline: Instant) -> Result<Option<Found>, LockError> {
+        let budget = self.budget(deadline, "read")?;
+        self.guarded(served, "read", |lock| {
+            let Some(observed) = lock.get(budget)? else {
+                return Ok(None);
+            };
+            let held = observed.record.kind == RecordKind::Held;
+            let holder_is_dead = held && lock.holder_is_dead(&observed);
+            Ok(Some(Found { observed, holder_is_dead }))
+        })
+    }
+
+    fn write(
+        &self,
+        served: &mut Served,
+        intent: Intent,
+        mut record: LeaderElectionRecord,
+        expected: Option<Revision>,
+        deadline: Instant,
+    ) -> Result<Revision, LockError> {
+        record.renew_time = self.clock.wall();
+        if intent == Intent::Acquire {
+            served.acquire_time = record.renew_time;
+        }
+        record.acquire_time = served.acquire_time;
+        // Right before it is sent: a renewal must not leave after the deadline.
+        let budget = self.budget(deadline, "write")?;
+        self.guarded(served, "write", |lock| lock.write(intent, &record, expected, budget))
+    }
+
+    fn budget(&self, deadline: Instant, operation: &str) -> Result<Duration, LockError> {
+        let budget = deadline.since(self.clock.now());
+        if budget.is_zero() {
+            let failure = Failure::new(operation, &self.describe)
+                .hint("the deadline passed before it could be sent");
+            return Err(LockError::Unavailable(failure));
+        }
+        Ok(budget)
+    }
+
+    /// A panic of a lock is an error of that lock.
+    fn guarded<T>(
+        &self,
+        served: &mut Served,
+        operation: &str,
+        call: impl FnOnce(&mut dyn Lock) -> Result<T, LockError>,
+    ) -> Result<T, LockError> {
+        caught(|| call(&mut *served.lock)).unwrap_or_else(|panic| {
+            let hint = format!("the lock panicked: {panic}");
+            Err(LockError::Fatal(Failure::new(operation, &self.describe).hint(hint)))
+        })
+    }
+}
+
+impl State {
+    /// Marks the desk as queued, if there is something to be done and nobody knows of it yet.
+    fn must_call(&mut self) -> bool {
+        let something = self.request.is_some() || self.retired;
+        let call = self.lock.is_some() && something && !self.queued;
+        self.queued |= call;
+        call
+    }
+}
+
+/// Who may ask a lock. When the last clone of this is gone, the lock is dropped on a lock thread.
+#[derive(Clone)]
+pub(super) struct LockClient(Arc<Client>);
+
+struct Client {
+    desk: Arc<Desk>,
+    threads: LockThreads,
+}
+
+impl LockClient {
+    pub(super) fn new(desk: Desk, threads: LockThreads) -> Self {
+        Self(Arc::new(Client { desk: Arc::new(desk), threads }))
+    }
+
+    /// Asks, in place of a request that nobody has begun.
+    ///
+    /// # Errors
+    ///
+    /// The request, where there is no thread to ask.
+    pub(super) fn ask(&self, request: Request) -> Result<(), Box<Request>> {
+        let Client { desk, threads } = &*self.0;
+        if !desk.hand_in(Box::new(request)) || threads.call(desk) {
+            return Ok(());
+        }
+        desk.withdraw().map_or(Ok(()), Err)
+    }
+
+    /// Asks nothing any more, so far as nobody has begun.
+    pub(super) fn withdraw(&self) {
+        self.0.desk.withdraw();
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if self.desk.retire() {
+            self.threads.call(&self.desk);
+        }
+    }
+}
+
+impl Failed {
+    fn new(error: LockError) -> Self {
+        if matches!(error, LockError::Conflict(_)) {
+            let _ = caught(|| drop(error));
+            return Self::Conflict;
+        }
+        let text = caught(|| in_one_line(&error)).unwrap_or_else(|panic| {
+            format!("the lock failed, and what it says about that panicked: {panic}")
+        });
+        let text = text.into();
+        let failed = match &error {
+            LockError::Corrupt { revision, nonce, .. } => {
+                Self::Corrupt { revision: *revision, nonce: *nonce, text }
+            }
+            LockError::Fatal(_) => return Self::Fatal(error, text),
+            LockError::Unavailable(_) => Self::Unavailable(text),
+            LockError::Indeterminate(_) | LockError::Conflict(_) => Self::Indeterminate(text),
+        };
+        let _ = caught(|| drop(error));
+        failed
+    }
+}
+
+/// The error with all of its sources.
+fn in_one_line(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // An error that stands for its cause repeats it.
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
