@@ -264,7 +264,9 @@ impl Engine {
 
     /// Has another lock thread started where all of them hang; says when to look again.
     fn supervise(&mut self) -> Option<Instant> {
-        let Some(taken) = self.lock_threads.backlog() else {
+        // Another thread is of no use to a single lock.
+        let several = matches!(self.serves, Serves::Many(_));
+        let Some(taken) = several.then(|| self.lock_threads.backlog()).flatten() else {
             self.stalled = None;
             return None;
         };
