@@ -15,6 +15,7 @@ use crate::record::{Intent, LeaderElectionRecord, RecordKind, Revision};
 use crate::term::Term;
 
 mod hostile;
+mod pool;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Long enough for a busy machine, short enough to notice.
