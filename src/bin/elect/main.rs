@@ -26,6 +26,7 @@ mod terminal;
 mod timer;
 mod timing;
 mod verdict;
+mod waiting;
 mod work;
 
 fn main() -> ExitCode {
