@@ -159,8 +159,8 @@ impl Config {
     }
 
     /// How long the lease is renewed while the work returns after its stop signal. Work that takes
-    /// longer loses the lease by expiry; the outcome says what ended the term all the same. Default:
-    /// one lease duration.
+    /// longer loses the lease by expiry; the outcome says what ended the term all the same.
+    /// Default: one lease duration.
     #[must_use]
     pub fn drain_timeout(mut self, duration: Duration) -> Self {
         self.drain_timeout = Some(duration);
