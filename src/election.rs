@@ -190,7 +190,7 @@ struct Candidate {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     Campaigning(Campaign),
-    Withdrawing(Withdrawal),
+    Withdrawing(Box<Withdrawal>),
     Leading(Box<Lead>),
     Finished,
 }

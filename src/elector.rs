@@ -28,7 +28,7 @@ mod tests;
 mod threads;
 mod worker;
 
-use desk::{Desk, LockClient};
+use desk::LockClient;
 use engine::{Engine, Foreign, Serves};
 pub use handle::ElectorHandle;
 use handle::{Done, RunState, Running, Shared};
@@ -197,7 +197,7 @@ impl LeaderElector {
 
     fn callback_work(&self) -> Result<Work, Error> {
         match self.callbacks.started {
-            Some(_) => Ok(Work::Callbacks(self.callbacks.clone())),
+            Some(_) => Ok(Work::Callbacks(Box::new(self.callbacks.clone()))),
             None => Err(Error::NoWork),
         }
     }
@@ -224,11 +224,10 @@ impl LeaderElector {
         let running = Running::claim(&self.shared)?;
         let (lock_threads, lock, worker) = self.threads.lock().ready(self)?;
         let (sender, inbox) = inbox();
-        let outlet = Outlet::new(sender, 0);
-        let state = Arc::new(RunState::default());
-        let done = Done::new(Arc::clone(&state), outlet.clone(), worker.clone());
+        let state = RunState::new(Outlet::new(sender, 0), worker);
+        let done = Done::new(&state);
         let (shared, clock) = (Arc::clone(&self.shared), self.clock.clone());
-        let run = Run { settings, clock, shared, state, worker, lock, outlet, work, again };
+        let run = Run { settings, clock, shared, state, lock, work, again };
         let seat = Box::new(Seat::new(run, running));
         let serves = Serves::One(Foreign { task, stop, wake_ups: self.wake_ups.clone() });
         let clock = self.clock.clone();
@@ -264,8 +263,9 @@ impl Threads {
         if self.started.is_none() {
             let threads = LockThreads::start(1)?;
             let lock = self.lock.take().expect("not started before");
-            let desk = Desk::new(lock, Arc::clone(&elector.describe), elector.clock.clone());
-            self.started = Some((threads.clone(), LockClient::new(desk, threads)));
+            let (describe, clock) = (Arc::clone(&elector.describe), elector.clock.clone());
+            let client = LockClient::new(lock, describe, clock, threads.clone());
+            self.started = Some((threads, client));
         }
         let (threads, client) = self.started.clone().expect("just started");
         Ok((threads, client, worker))

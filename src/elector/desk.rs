@@ -14,7 +14,7 @@ use crate::elector::threads::caught;
 use crate::error::{Failure, LockError};
 use crate::lock::{Intent, Lock, Observed};
 use crate::record::{LeaderElectionRecord, RecordKind, Revision};
-use crate::sync::Mutex;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// What to ask the lock, and where the answer goes.
 pub(super) struct Request {
@@ -61,12 +61,14 @@ pub(super) enum Failed {
 pub(super) struct Desk {
     describe: Arc<str>,
     clock: Clock,
+    threads: LockThreads,
+    clients: AtomicU64,
     state: Mutex<State>,
 }
 
 struct State {
     /// Elsewhere while a call of it is under way.
-    lock: Option<Box<Served>>,
+    lock: Option<Served>,
     /// Waits for the lock.
     request: Option<Box<Request>>,
     /// The lock threads know that there is something to be done.
@@ -83,18 +85,12 @@ struct Served {
 
 /// What to do at a desk.
 enum Task {
-    Ask(Box<Served>, Box<Request>),
-    Drop(Box<Served>),
+    Ask(Served, Box<Request>),
+    Drop(Served),
     Nothing,
 }
 
 impl Desk {
-    pub(super) fn new(lock: Box<dyn Lock>, describe: Arc<str>, clock: Clock) -> Self {
-        let lock = Some(Box::new(Served { lock, acquire_time: Timestamp::default() }));
-        let state = State { lock, request: None, queued: false, retired: false };
-        Self { describe, clock, state: Mutex::new(state) }
-    }
-
     /// Hands in a request, in place of one that nobody has begun; says whether a lock thread must
     /// be called.
     fn hand_in(&self, request: Box<Request>) -> bool {
@@ -151,7 +147,7 @@ impl Desk {
         }
     }
 
-    fn put_back(&self, served: Box<Served>) -> bool {
+    fn put_back(&self, served: Served) -> bool {
         let mut state = self.state.lock();
         state.lock = Some(served);
         state.must_call()
@@ -239,17 +235,19 @@ impl State {
 }
 
 /// Who may ask a lock. When the last clone of this is gone, the lock is dropped on a lock thread.
-#[derive(Clone)]
-pub(super) struct LockClient(Arc<Client>);
-
-struct Client {
-    desk: Arc<Desk>,
-    threads: LockThreads,
-}
+pub(super) struct LockClient(Arc<Desk>);
 
 impl LockClient {
-    pub(super) fn new(desk: Desk, threads: LockThreads) -> Self {
-        Self(Arc::new(Client { desk: Arc::new(desk), threads }))
+    pub(super) fn new(
+        lock: Box<dyn Lock>,
+        describe: Arc<str>,
+        clock: Clock,
+        threads: LockThreads,
+    ) -> Self {
+        let lock = Some(Served { lock, acquire_time: Timestamp::default() });
+        let state = State { lock, request: None, queued: false, retired: false };
+        let (clients, state) = (AtomicU64::new(1), Mutex::new(state));
+        Self(Arc::new(Desk { describe, clock, threads, clients, state }))
     }
 
     /// Asks, in place of a request that nobody has begun.
@@ -258,8 +256,8 @@ impl LockClient {
     ///
     /// The request, where there is no thread to ask.
     pub(super) fn ask(&self, request: Request) -> Result<(), Box<Request>> {
-        let Client { desk, threads } = &*self.0;
-        if !desk.hand_in(Box::new(request)) || threads.call(desk) {
+        let desk = &self.0;
+        if !desk.hand_in(Box::new(request)) || desk.threads.call(desk) {
             return Ok(());
         }
         desk.withdraw().map_or(Ok(()), Err)
@@ -267,14 +265,21 @@ impl LockClient {
 
     /// Asks nothing any more, so far as nobody has begun.
     pub(super) fn withdraw(&self) {
-        self.0.desk.withdraw();
+        self.0.withdraw();
     }
 }
 
-impl Drop for Client {
+impl Clone for LockClient {
+    fn clone(&self) -> Self {
+        self.0.clients.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for LockClient {
     fn drop(&mut self) {
-        if self.desk.retire() {
-            self.threads.call(&self.desk);
+        if self.0.clients.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.retire() {
+            self.0.threads.call(&self.0);
         }
     }
 }

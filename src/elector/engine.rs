@@ -83,7 +83,11 @@ impl Engine {
             seats: BTreeMap::new(),
             deadlines: Deadlines::default(),
             due: Vec::new(),
-            tools: Tools { rng: SmallRng::seed_from_u64(entropy()), actions: Vec::new() },
+            tools: Tools {
+                rng: SmallRng::seed_from_u64(entropy()),
+                actions: Vec::new(),
+                feedback: Vec::new(),
+            },
             leaders: 0,
             closed: matches!(serves, Serves::One(_)),
             serves,
@@ -148,7 +152,7 @@ impl Engine {
         match input {
             Input::Spawn(seat) => self.add(seat),
             Input::Reply(id, ticket, reply) => {
-                self.with(id, |seat, tools| seat.on_reply(tools, ticket, reply));
+                self.with(id, |seat, tools| seat.on_reply(tools, ticket, *reply));
             }
             Input::Returned(id, returned) => {
                 self.with(id, |seat, tools| seat.on_returned(tools, returned));

@@ -8,6 +8,7 @@ use crate::clock::{Clock, Instant};
 use crate::elector::inbox::Outlet;
 use crate::elector::worker::Worker;
 use crate::error::{Error, Outcome};
+use crate::lock::Waker;
 use crate::sync::channel::{Receiver, Sender, bounded};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock};
 use crate::term::{Term, Validity};
@@ -87,10 +88,12 @@ impl Drop for Running {
 pub(super) type Ended = Result<Outcome, Error>;
 
 /// What one run shares with its handle.
-#[derive(Default)]
 pub(super) struct RunState {
+    pub(super) outlet: Outlet,
+    pub(super) worker: Worker,
     end: Mutex<End>,
-    term: Mutex<Option<Term>>,
+    /// The term that has begun, until it is over.
+    term: Mutex<Option<Box<Term>>>,
     /// Reports on their way.
     reports: AtomicU64,
     /// It was told to stop, or is over.
@@ -111,11 +114,37 @@ enum End {
 }
 
 impl RunState {
+    pub(super) fn new(outlet: Outlet, worker: Worker) -> Arc<Self> {
+        Arc::new(Self {
+            outlet,
+            worker,
+            end: Mutex::default(),
+            term: Mutex::default(),
+            reports: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+            woken: AtomicBool::new(false),
+        })
+    }
+
+    /// A waker for the lock of this run, which tells of many changes at once.
+    pub(super) fn waker(self: &Arc<Self>) -> Waker {
+        // A lock may keep wakers for longer than the run keeps its threads.
+        let run = Arc::downgrade(self);
+        Waker::new(move || {
+            let Some(run) = run.upgrade().filter(|run| !run.is_over()) else {
+                return false;
+            };
+            if !run.woken.swap(true, Ordering::SeqCst) {
+                run.outlet.wake_up();
+            }
+            true
+        })
+    }
+
     /// Tells who waits, now or later. Nobody is told any more of a run without an end.
-    pub(super) fn end(&self, ended: Option<Ended>) {
+    pub(super) fn end(&self, ended: Option<Box<Ended>>) {
         self.stopped.store(true, Ordering::SeqCst);
         let mut end = self.end.lock();
-        let ended = ended.map(Box::new);
         *end = match (std::mem::take(&mut *end), ended) {
             (End::Ahead, Some(ended)) => End::Past(ended),
             (End::Awaited(waiting), Some(ended)) => {
@@ -127,13 +156,8 @@ impl RunState {
         };
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         matches!(*self.end.lock(), End::Past(_) | End::Gone)
-    }
-
-    /// Whether this is the first to be told since [`RunState::heard`].
-    pub(super) fn wake(&self) -> bool {
-        !self.woken.swap(true, Ordering::SeqCst)
     }
 
     /// A wake-up has arrived.
@@ -147,7 +171,7 @@ impl RunState {
     }
 
     pub(super) fn set_term(&self, term: Option<Term>) {
-        *self.term.lock() = term;
+        *self.term.lock() = term.map(Box::new);
     }
 
     /// Where the end will be told.
@@ -167,42 +191,38 @@ impl RunState {
 }
 
 /// Gets the end of a run, once.
-pub(super) struct Done {
-    run: Arc<RunState>,
-    outlet: Outlet,
-    worker: Worker,
-}
+pub(super) struct Done(Arc<RunState>);
 
 impl Done {
-    pub(super) fn new(run: Arc<RunState>, outlet: Outlet, worker: Worker) -> Self {
-        Self { run, outlet, worker }
+    pub(super) fn new(run: &Arc<RunState>) -> Self {
+        Self(Arc::clone(run))
     }
 
     /// Waits for the end, and shortly for what is still to be told of it.
     pub(super) fn wait(&self) -> Ended {
         // An election thread that is gone without a result has panicked: a defect of this crate.
-        let ended = self.run.awaited().recv().expect("the election thread ends with a result");
-        self.worker.flush().wait();
+        let ended = self.0.awaited().recv().expect("the election thread ends with a result");
+        self.0.worker.flush().wait();
         *ended
     }
 
     /// Waits for the end, but no longer.
     pub(super) fn wait_at_most(&self, patience: Duration) {
-        let _ = self.run.awaited().recv_timeout(patience);
+        let _ = self.0.awaited().recv_timeout(patience);
     }
 
     pub(super) fn report(&self, success: bool) {
-        let waiting = self.run.reports.fetch_add(1, Ordering::SeqCst);
+        let waiting = self.0.reports.fetch_add(1, Ordering::SeqCst);
         if waiting < REPORTS {
-            self.outlet.report(success);
+            self.0.outlet.report(success);
         } else {
-            self.run.report_taken();
+            self.0.report_taken();
         }
     }
 
     pub(super) fn stop(&self) {
-        if !self.run.stopped.swap(true, Ordering::SeqCst) {
-            self.outlet.stop();
+        if !self.0.stopped.swap(true, Ordering::SeqCst) {
+            self.0.outlet.stop();
         }
     }
 }
@@ -231,7 +251,7 @@ impl ElectorHandle {
 
     /// The term in which this candidate leads now; `None` while it doesn't.
     pub fn term(&self) -> Option<Term> {
-        self.done.run.term.lock().clone().filter(Term::is_valid)
+        self.done.0.term.lock().as_deref().cloned().filter(Term::is_valid)
     }
 
     /// Tells the result of the task, as a message on the task channel would: the first report in a
@@ -251,7 +271,7 @@ impl ElectorHandle {
     ///
     /// As [`LeaderElector::run`](crate::LeaderElector::run).
     pub fn join(self) -> Result<Outcome, Error> {
-        self.done.outlet.awaited();
+        self.done.0.outlet.awaited();
         self.done.wait()
     }
 }

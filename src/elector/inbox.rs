@@ -4,13 +4,9 @@
 //! a bound on what there may be of it: one request, two callbacks, one stop, a few reports and one
 //! wake-up.
 
-use std::sync::Arc;
-
 use crate::elector::desk::Reply;
-use crate::elector::handle::RunState;
 use crate::elector::seat::Seat;
 use crate::elector::threads::Returned;
-use crate::lock::Waker;
 use crate::sync::channel::{Receiver, Sender, unbounded};
 
 /// Tells the elections of one thread apart. No number is used twice.
@@ -21,7 +17,7 @@ pub(super) enum Input {
     /// Another election to serve.
     Spawn(Box<Seat>),
     /// The lock has answered the request of that ticket.
-    Reply(SeatId, u64, Reply),
+    Reply(SeatId, u64, Box<Reply>),
     /// A callback of a term has returned.
     Returned(SeatId, Returned),
     /// The result of the task.
@@ -59,7 +55,7 @@ impl Outlet {
     }
 
     pub(super) fn reply(&self, ticket: u64, reply: Reply) {
-        self.tell(Input::Reply(self.id, ticket, reply));
+        self.tell(Input::Reply(self.id, ticket, Box::new(reply)));
     }
 
     pub(super) fn returned(&self, returned: Returned) {
@@ -78,18 +74,8 @@ impl Outlet {
         self.tell(Input::Awaited(self.id));
     }
 
-    /// A waker for the lock of this election, which tells of many changes at once.
-    pub(super) fn waker(&self, run: &Arc<RunState>) -> Waker {
-        let (outlet, run) = (self.clone(), Arc::clone(run));
-        Waker::new(move || {
-            if run.is_over() {
-                return false;
-            }
-            if run.wake() {
-                outlet.tell(Input::WakeUp(outlet.id));
-            }
-            true
-        })
+    pub(super) fn wake_up(&self) {
+        self.tell(Input::WakeUp(self.id));
     }
 
     fn tell(&self, input: Input) {

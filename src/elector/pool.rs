@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::elector::desk::{Desk, LockClient};
+use crate::config::{Config, Settings};
+use crate::elector::desk::LockClient;
 use crate::elector::engine::{Engine, Population, Serves};
 use crate::elector::handle::{Done, ElectorHandle, RunState, Running, Shared};
 use crate::elector::inbox::{Input, Outlet, inbox};
@@ -67,6 +67,8 @@ pub struct ElectorPool {
     population: Population,
     /// How many elections were ever begun.
     started: AtomicU64,
+    /// Of the election that was begun last.
+    settings: Mutex<Option<Arc<Settings>>>,
     threads: Mutex<Option<Threads>>,
 }
 
@@ -88,6 +90,7 @@ impl ElectorPool {
             lock_threads: LOCK_THREADS,
             population: Population::default(),
             started: AtomicU64::new(0),
+            settings: Mutex::default(),
             threads: Mutex::default(),
         }
     }
@@ -165,26 +168,37 @@ impl ElectorPool {
 
     fn start(&self, config: Config, again: bool) -> Result<ElectorHandle, Error> {
         config.validate()?;
-        let settings = Arc::new(config.settings());
+        let settings = self.shared_settings(config.settings());
         let clock = self.clock.clone();
         let mut lock = config.lock;
         let describe = lock.describe().into();
         let Threads { inbox, lock_threads, workshop, .. } = self.threads()?;
         let id = self.started.fetch_add(1, Ordering::SeqCst);
-        let outlet = Outlet::new(inbox.clone(), id);
-        let state = Arc::new(RunState::default());
-        lock.wake_with(outlet.waker(&state));
         let worker = workshop.worker(&config.callbacks, config.on_event);
-        let done = Done::new(Arc::clone(&state), outlet.clone(), worker.clone());
-        let lock = LockClient::new(Desk::new(lock, describe, clock.clone()), lock_threads);
+        let state = RunState::new(Outlet::new(inbox.clone(), id), worker);
+        lock.wake_with(state.waker());
+        let done = Done::new(&state);
+        let lock = LockClient::new(lock, describe, clock.clone(), lock_threads);
         let shared = Arc::new(Shared::new(clock.clone()));
         let running = Running::claim(&shared)?;
         let handle = ElectorHandle::new(done, Arc::clone(&shared));
-        let work = Work::Callbacks(config.callbacks);
-        let run = Run { settings, clock, shared, state, worker, lock, outlet, work, again };
+        let work = match (&config.callbacks.started, &config.callbacks.stopped) {
+            (None, None) => Work::Holder,
+            _ => Work::Callbacks(Box::new(config.callbacks)),
+        };
+        let run = Run { settings, clock, shared, state, lock, work, again };
         self.population.fetch_add(1, Ordering::SeqCst);
         let _ = inbox.try_send(Input::Spawn(Box::new(Seat::new(run, running))));
         Ok(handle)
+    }
+
+    /// The settings of the election before, if they are the same: there may be thousands.
+    fn shared_settings(&self, settings: Settings) -> Arc<Settings> {
+        let mut latest = self.settings.lock();
+        match &*latest {
+            Some(same) if **same == settings => Arc::clone(same),
+            _ => Arc::clone(latest.insert(Arc::new(settings))),
+        }
     }
 
     /// The threads, which the first election starts.
@@ -236,5 +250,24 @@ impl fmt::Debug for ElectorPool {
 impl Drop for ElectorPool {
     fn drop(&mut self) {
         self.close(true);
+    }
+}
+
+#[cfg(test)]
+mod sizes {
+    #[test]
+    fn print() {
+        use std::mem::size_of as s;
+        println!(
+            "seat {} election {} runstate {} shared {} handle {} listenerless worker {} input {} settings {}",
+            s::<super::Seat>(),
+            s::<crate::election::Election>(),
+            s::<super::RunState>(),
+            s::<super::Shared>(),
+            s::<super::ElectorHandle>(),
+            s::<crate::elector::worker::Worker>(),
+            s::<super::Input>(),
+            s::<super::Settings>()
+        );
     }
 }

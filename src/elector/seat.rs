@@ -13,8 +13,8 @@ use crate::clock::{Clock, Instant};
 use crate::config::{Settings, new_incarnation};
 use crate::election::{Action, Election, End, Event, Jitter, ReadReply, WriteReply};
 use crate::elector::desk::{Call, Failed, Found, LockClient, Reply, Request};
-use crate::elector::handle::{Leader, RunState, Running, Shared};
-use crate::elector::inbox::{Outlet, SeatId};
+use crate::elector::handle::{Ended, Leader, RunState, Running, Shared};
+use crate::elector::inbox::SeatId;
 use crate::elector::threads::{Returned, TermThreads};
 use crate::elector::worker::Worker;
 use crate::error::{Error, Failure, LockError, Outcome};
@@ -27,7 +27,9 @@ use crate::term::Term;
 pub(super) enum Work {
     /// The callbacks, on threads of their own. Without `on_started_leading` it is the holder of the
     /// handle.
-    Callbacks(LeaderCallbacks),
+    Callbacks(Box<LeaderCallbacks>),
+    /// The holder of the handle.
+    Holder,
     /// The holder of a guard, which gets the term here.
     Guard(Sender<Term>),
     /// Nobody any more.
@@ -40,9 +42,7 @@ pub(super) struct Run {
     pub(super) clock: Clock,
     pub(super) shared: Arc<Shared>,
     pub(super) state: Arc<RunState>,
-    pub(super) worker: Worker,
     pub(super) lock: LockClient,
-    pub(super) outlet: Outlet,
     pub(super) work: Work,
     /// Campaigns again after a term that was lost or has reached its limit.
     pub(super) again: bool,
@@ -52,6 +52,8 @@ pub(super) struct Run {
 pub(super) struct Tools {
     pub(super) rng: SmallRng,
     pub(super) actions: Vec<Action>,
+    /// What carrying out an action led to.
+    pub(super) feedback: Vec<Event>,
 }
 
 /// A run in progress.
@@ -62,16 +64,15 @@ pub(super) struct Seat {
     election: Election,
     /// Of the request that was made last.
     ticket: u64,
-    threads: Option<TermThreads>,
-    term: Option<CurrentTerm>,
-    /// What carrying out an action led to.
-    feedback: Vec<Event>,
-    fatal: Option<LockError>,
-    panic: Option<String>,
+    // In boxes, because most of thousands of candidates have none of these.
+    threads: Option<Box<TermThreads>>,
+    term: Option<Box<CurrentTerm>>,
+    fatal: Option<Box<LockError>>,
+    panic: Option<Box<str>>,
     stop_heard: bool,
     /// Who holds the handle only waits for the end.
     awaited: bool,
-    result: Option<Result<Outcome, Error>>,
+    result: Option<Box<Ended>>,
     /// The earliest deadline at which the engine will look here.
     pub(super) armed: Option<Instant>,
     /// The engine counts it as a leader.
@@ -99,7 +100,6 @@ impl Seat {
             ticket: 0,
             threads: None,
             term: None,
-            feedback: Vec::new(),
             fatal: None,
             panic: None,
             stop_heard: false,
@@ -111,7 +111,7 @@ impl Seat {
     }
 
     pub(super) fn id(&self) -> SeatId {
-        self.run.outlet.id()
+        self.run.state.outlet.id()
     }
 
     pub(super) fn election(&self) -> &Election {
@@ -119,12 +119,12 @@ impl Seat {
     }
 
     pub(super) fn worker(&self) -> &Worker {
-        &self.run.worker
+        &self.run.state.worker
     }
 
     /// The first step of a campaign.
     pub(super) fn begin(&mut self, tools: &mut Tools) {
-        self.run.worker.event(ElectionEvent::CampaignStarted);
+        self.run.state.worker.event(ElectionEvent::CampaignStarted);
         self.step(tools, Event::Tick);
     }
 
@@ -136,15 +136,14 @@ impl Seat {
 
     /// Begins the next campaign of a run that goes on after a term; `false` if this was the end.
     pub(super) fn begin_again(&mut self, tools: &mut Tools) -> bool {
-        let (Some(Ok(outcome)), true) = (&self.result, self.run.again) else {
-            return false;
-        };
-        if !matches!(outcome, Outcome::LeaseLost(_) | Outcome::TermLimitReached) {
+        let outcome = self.result.as_deref().and_then(|result| result.as_ref().ok());
+        let goes_on = matches!(outcome, Some(Outcome::LeaseLost(_) | Outcome::TermLimitReached));
+        if !goes_on || !self.run.again {
             return false;
         }
         // A term that was ending anyway has taken the message, and the next would not see it.
         if self.stop_heard {
-            self.result = Some(Ok(Outcome::Stopped));
+            self.result = Some(Box::new(Ok(Outcome::Stopped)));
             return false;
         }
         self.forget_request();
@@ -161,7 +160,8 @@ impl Seat {
         self.forget_request();
         // Another run may start as soon as the result is known.
         self.running = None;
-        self.run.state.end(Some(self.result.take().unwrap_or(Ok(Outcome::Stopped))));
+        let ended = self.result.take().unwrap_or_else(|| Box::new(Ok(Outcome::Stopped)));
+        self.run.state.end(Some(ended));
         if matches!(self.run.work, Work::Guard(_)) {
             // Who waits there for a term learns that there is none.
             self.run.work = Work::Nobody;
@@ -211,15 +211,15 @@ impl Seat {
     fn holder_works(&self) -> bool {
         match &self.run.work {
             Work::Callbacks(callbacks) => callbacks.started.is_none(),
-            Work::Guard(_) => true,
+            Work::Guard(_) | Work::Holder => true,
             Work::Nobody => false,
         }
     }
 
     pub(super) fn step(&mut self, tools: &mut Tools, event: Event) {
-        self.feedback.push(event);
-        while !self.feedback.is_empty() {
-            let event = self.feedback.remove(0);
+        tools.feedback.push(event);
+        while !tools.feedback.is_empty() {
+            let event = tools.feedback.remove(0);
             self.step_once(tools, event);
         }
     }
@@ -231,46 +231,47 @@ impl Seat {
         let jitter = Jitter(tools.rng.next_u32());
         self.election.step(self.run.clock.now(), jitter, event, &mut tools.actions);
         for action in tools.actions.drain(..) {
-            self.carry_out(action);
+            let led_to = self.carry_out(action);
+            tools.feedback.extend(led_to);
         }
-        self.start_work();
+        tools.feedback.extend(self.start_work());
     }
 
-    fn carry_out(&mut self, action: Action) {
+    /// Says what the action led to at once.
+    fn carry_out(&mut self, action: Action) -> Option<Event> {
         match action {
-            Action::Read { deadline } => self.ask(Call::Read, deadline),
+            Action::Read { deadline } => return self.ask(Call::Read, deadline),
             Action::Write { intent, record, expected, deadline } => {
                 if intent == Intent::Acquire && !self.threads_are_ready() {
-                    self.feedback.push(Event::Written(WriteReply::Unavailable));
-                    return;
+                    return Some(Event::Written(WriteReply::Unavailable));
                 }
-                self.ask(Call::Write { intent, record, expected }, deadline);
+                return self.ask(Call::Write { intent, record, expected }, deadline);
             }
             Action::BeginTerm { fencing_token, valid_until } => {
                 self.begin_term(fencing_token, valid_until);
             }
-            Action::Extend { from, until } => self.extend(from, until),
+            Action::Extend { from, until } => return self.extend(from, until),
             Action::StopWork => self.stop_work(),
-            Action::EndTerm => self.end_term(),
+            Action::EndTerm => return self.end_term(),
             Action::LeaderChanged(leader) => self.report_leader(leader),
             Action::Lost(reason) => {
                 // Before the work is told to stop: it must not take this for a time to clean up.
                 self.end_validity();
-                self.run.worker.event(ElectionEvent::Lost(reason));
+                self.run.state.worker.event(ElectionEvent::Lost(reason));
             }
             Action::Finish { end, hold_back_until } => {
                 self.run.shared.hold_back(hold_back_until);
-                self.result = Some(self.result_of(end));
+                self.result = Some(Box::new(self.result_of(end)));
             }
         }
+        None
     }
 
-    fn ask(&mut self, call: Call, deadline: Instant) {
+    fn ask(&mut self, call: Call, deadline: Instant) -> Option<Event> {
         self.ticket += 1;
-        let (ticket, reply_to) = (self.ticket, self.run.outlet.clone());
-        if let Err(request) = self.run.lock.ask(Request { call, deadline, ticket, reply_to }) {
-            self.on_refused(&request.call);
-        }
+        let (ticket, reply_to) = (self.ticket, self.run.state.outlet.clone());
+        let asked = self.run.lock.ask(Request { call, deadline, ticket, reply_to });
+        asked.err().map(|request| self.on_refused(&request.call))
     }
 
     /// Has the threads of a term ready before its claim: once the lease is won it is too late to
@@ -280,14 +281,14 @@ impl Seat {
             return true;
         };
         if self.threads.is_none() {
-            match TermThreads::start(callbacks, &self.run.outlet) {
-                Ok(threads) => self.threads = Some(threads),
+            match TermThreads::start(callbacks, &self.run.state.outlet) {
+                Ok(threads) => self.threads = Some(Box::new(threads)),
                 Err(error) => {
                     let text = match &error {
                         Error::Thread { source, .. } => format!("{error}: {source}"),
                         _ => error.to_string(),
                     };
-                    self.run.worker.event(ElectionEvent::LockFailed(text.into()));
+                    self.run.state.worker.event(ElectionEvent::LockFailed(text.into()));
                 }
             }
         }
@@ -302,37 +303,37 @@ impl Seat {
         let validity = &self.run.shared.validity;
         let term = Term::begin(fencing_token, stop_signal, validity, valid_until);
         self.run.state.set_term(Some(term.clone()));
-        let end_pending = self.threads.as_ref().is_some_and(TermThreads::will_tell_the_end);
-        self.term =
-            Some(CurrentTerm { begins: Some(term), stop: Some(stop), over: false, end_pending });
-        self.run.worker.event(ElectionEvent::Acquired { fencing_token });
+        let end_pending = self.threads.as_ref().is_some_and(|threads| threads.will_tell_the_end());
+        let (begins, stop) = (Some(term), Some(stop));
+        self.term = Some(Box::new(CurrentTerm { begins, stop, over: false, end_pending }));
+        self.run.state.worker.event(ElectionEvent::Acquired { fencing_token });
     }
 
     /// Starts the work of a term that has just begun: after all else of that step, so that the work
     /// finds its elector to be the leader.
-    fn start_work(&mut self) {
-        let Some(term) = self.term.as_mut().and_then(|term| term.begins.take()) else {
-            return;
-        };
+    fn start_work(&mut self) -> Option<Event> {
+        let term = self.term.as_mut().and_then(|term| term.begins.take())?;
         match (&self.run.work, &self.threads) {
             (Work::Guard(elected), _) => {
                 // Whoever campaigns waits for it; if not, the guard's end is seen at once.
                 let _ = elected.try_send(term);
             }
-            (_, Some(threads)) => threads.begin(term),
-            (_, None) => debug_assert!(false, "a claim without its threads"),
+            (Work::Callbacks(_), Some(threads)) => threads.begin(term),
+            (Work::Callbacks(_), None) => debug_assert!(false, "a claim without its threads"),
+            // The holder of the handle finds it there.
+            (Work::Holder | Work::Nobody, _) => {}
         }
-        if self.awaited && self.holder_works() {
-            self.feedback.push(Event::WorkReturned { panicked: false });
-        }
+        let nobody_works = self.awaited && self.holder_works();
+        nobody_works.then_some(Event::WorkReturned { panicked: false })
     }
 
-    fn extend(&mut self, from: Instant, until: Instant) {
+    fn extend(&self, from: Instant, until: Instant) -> Option<Event> {
         if self.run.shared.validity.extend(from, until) {
             let valid_for = until.since(self.run.clock.now());
-            self.run.worker.event(ElectionEvent::Renewed { valid_for });
+            self.run.state.worker.event(ElectionEvent::Renewed { valid_for });
+            None
         } else {
-            self.feedback.push(Event::ValidityEnded);
+            Some(Event::ValidityEnded)
         }
     }
 
@@ -342,7 +343,7 @@ impl Seat {
         };
         term.stop = None;
         if !term.over {
-            self.run.worker.event(ElectionEvent::Stopping);
+            self.run.state.worker.event(ElectionEvent::Stopping);
         }
     }
 
@@ -354,32 +355,31 @@ impl Seat {
         }
     }
 
-    fn end_term(&mut self) {
+    fn end_term(&mut self) -> Option<Event> {
         self.end_validity();
         if let Some(threads) = &self.threads {
             threads.end();
         }
         // Whoever works by a handle finds out by that; there is no more to wait for.
-        if matches!(self.run.work, Work::Callbacks(_)) && self.holder_works() {
-            self.feedback.push(Event::WorkReturned { panicked: false });
-        }
+        let by_handle = self.holder_works() && !matches!(self.run.work, Work::Guard(_));
+        by_handle.then_some(Event::WorkReturned { panicked: false })
     }
 
     fn report_leader(&mut self, leader: Option<Arc<str>>) {
         let ours = self.term.as_ref().is_some_and(|term| !term.over);
         self.run.shared.set_leader(leader.clone().map(|name| Leader { name, ours }));
-        self.run.worker.leader_changed(leader);
+        self.run.state.worker.leader_changed(leader);
     }
 
     pub(super) fn on_returned(&mut self, tools: &mut Tools, returned: Returned) {
         let (Returned::Work(panic) | Returned::End(panic)) = &returned;
         if let Some(text) = panic {
-            self.run.worker.event(ElectionEvent::CallbackPanicked(text.as_str().into()));
+            self.run.state.worker.event(ElectionEvent::CallbackPanicked(text.as_str().into()));
         }
         match returned {
             Returned::Work(panic) => {
                 let panicked = panic.is_some();
-                self.panic = panic;
+                self.panic = panic.map(Into::into);
                 self.step(tools, Event::WorkReturned { panicked });
             }
             Returned::End(_) => {
@@ -391,13 +391,13 @@ impl Seat {
     }
 
     /// There is no lock thread. All user code there is guarded, so this is a defect of this crate.
-    fn on_refused(&mut self, call: &Call) {
+    fn on_refused(&mut self, call: &Call) -> Event {
         let failure = Failure::new("use", "the lock").hint("its thread is gone");
-        self.fatal = Some(LockError::Fatal(failure));
-        self.feedback.push(match call {
+        self.fatal = Some(Box::new(LockError::Fatal(failure)));
+        match call {
             Call::Read => Event::Read(ReadReply::Fatal),
             Call::Write { .. } => Event::Written(WriteReply::Fatal),
-        });
+        }
     }
 
     pub(super) fn on_reply(&mut self, tools: &mut Tools, ticket: u64, reply: Reply) {
@@ -410,10 +410,10 @@ impl Seat {
                 let reply = self.write_reply(result);
                 match (intent, reply) {
                     (Intent::Release, WriteReply::Written(_)) => {
-                        self.run.worker.event(ElectionEvent::Released);
+                        self.run.state.worker.event(ElectionEvent::Released);
                     }
                     (Intent::Complete, WriteReply::Written(_)) => {
-                        self.run.worker.event(ElectionEvent::Completed);
+                        self.run.state.worker.event(ElectionEvent::Completed);
                     }
                     _ => {}
                 }
@@ -435,7 +435,7 @@ impl Seat {
             }
             Err(Failed::Fatal(error, text)) => {
                 self.lock_failed(text);
-                self.fatal = Some(error);
+                self.fatal = Some(Box::new(error));
                 ReadReply::Fatal
             }
             Err(Failed::Unavailable(text) | Failed::Indeterminate(text)) => {
@@ -457,7 +457,7 @@ impl Seat {
             }
             Err(Failed::Fatal(error, text)) => {
                 self.lock_failed(text);
-                self.fatal = Some(error);
+                self.fatal = Some(Box::new(error));
                 WriteReply::Fatal
             }
             Err(Failed::Indeterminate(text) | Failed::Corrupt { text, .. }) => {
@@ -468,18 +468,19 @@ impl Seat {
     }
 
     fn lock_failed(&self, text: Arc<str>) {
-        self.run.worker.event(ElectionEvent::LockFailed(text));
+        self.run.state.worker.event(ElectionEvent::LockFailed(text));
     }
 
     fn result_of(&mut self, end: End) -> Result<Outcome, Error> {
         match end {
             End::Outcome(outcome) => Ok(outcome),
-            End::WorkPanicked => Err(Error::WorkPanicked(self.panic.take().unwrap_or_default())),
-            End::LockFailed => Err(Error::Lock(
-                self.fatal
-                    .take()
-                    .unwrap_or_else(|| LockError::Fatal(Failure::new("use", "the lock"))),
-            )),
+            End::WorkPanicked => {
+                Err(Error::WorkPanicked(self.panic.take().unwrap_or_default().into()))
+            }
+            End::LockFailed => Err(Error::Lock(match self.fatal.take() {
+                Some(error) => *error,
+                None => LockError::Fatal(Failure::new("use", "the lock")),
+            })),
         }
     }
 }

@@ -25,7 +25,11 @@ pub(super) struct Worker {
 
 /// Where elections get their ends of a worker. It ends when the last of those is gone, and this.
 #[derive(Clone)]
-pub(super) struct Workshop(Sender<Notice>);
+pub(super) struct Workshop {
+    notices: Sender<Notice>,
+    /// For elections to which nothing listens but the log.
+    log: Arc<Listener>,
+}
 
 enum Notice {
     Event(Arc<Listener>, ElectionEvent),
@@ -36,6 +40,7 @@ enum Notice {
 }
 
 /// Who listens to one election.
+#[derive(Default)]
 struct Listener {
     on_event: Option<OnEvent>,
     on_new_leader: Option<OnNewLeader>,
@@ -65,18 +70,16 @@ impl Workshop {
         // Each election puts a bound on what of it may wait.
         let (notices, queue) = unbounded();
         start("callbacks", move || serve(&queue))?;
-        Ok(Self(notices))
+        Ok(Self { notices, log: Arc::default() })
     }
 
     pub(super) fn worker(&self, callbacks: &LeaderCallbacks, on_event: Option<OnEvent>) -> Worker {
-        let listener = Listener {
-            on_event,
-            on_new_leader: callbacks.new_leader.clone(),
-            leader: Mutex::default(),
-            waiting: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
+        let on_new_leader = callbacks.new_leader.clone();
+        let listener = match (&on_event, &on_new_leader) {
+            (None, None) => Arc::clone(&self.log),
+            _ => Arc::new(Listener { on_event, on_new_leader, ..Listener::default() }),
         };
-        Worker { notices: self.0.clone(), listener: Arc::new(listener) }
+        Worker { notices: self.notices.clone(), listener }
     }
 }
 

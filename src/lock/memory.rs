@@ -81,7 +81,10 @@ impl Lock for MemoryLock {
     }
 
     fn wake_with(&mut self, waker: Waker) -> bool {
-        self.cell.lock().wakers.push(waker);
+        let wakers = &mut self.cell.lock().wakers;
+        // Most locks of a pool have one candidate in this process.
+        wakers.reserve_exact(usize::from(wakers.is_empty()));
+        wakers.push(waker);
         true
     }
 }
