@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Instant, Timestamp};
 use crate::elector::inbox::Outlet;
-use crate::elector::lock_threads::LockThreads;
+use crate::elector::lock_threads::{LockThreads, Served};
 use crate::elector::threads::caught;
 use crate::error::{Failure, LockError};
 use crate::lock::{Intent, Lock, Observed};
 use crate::record::{LeaderElectionRecord, RecordKind, Revision};
 use crate::sync::{AtomicU64, Mutex, Ordering};
+
+/// A call that takes longer is not a look at memory or at a local file system.
+const SLOW: Duration = Duration::from_micros(100);
 
 /// What to ask the lock, and where the answer goes.
 pub(super) struct Request {
@@ -23,6 +26,8 @@ pub(super) struct Request {
     pub(super) deadline: Instant,
     /// Tells the answer from those to earlier requests.
     pub(super) ticket: u64,
+    /// The answer may wait until the election thread looks.
+    pub(super) quiet: bool,
     /// Never makes the lock thread wait, also not for a run that has ended.
     pub(super) reply_to: Outlet,
 }
@@ -68,7 +73,7 @@ pub(super) struct Desk {
 
 struct State {
     /// Elsewhere while a call of it is under way.
-    lock: Option<Served>,
+    lock: Option<OwnedLock>,
     /// Waits for the lock.
     request: Option<Box<Request>>,
     /// The lock threads know that there is something to be done.
@@ -78,15 +83,15 @@ struct State {
 }
 
 /// A lock, and what the answers need to know of earlier ones.
-struct Served {
+struct OwnedLock {
     lock: Box<dyn Lock>,
     acquire_time: Timestamp,
 }
 
 /// What to do at a desk.
 enum Task {
-    Ask(Served, Box<Request>),
-    Drop(Served),
+    Ask(OwnedLock, Box<Request>),
+    Drop(OwnedLock),
     Nothing,
 }
 
@@ -113,20 +118,22 @@ impl Desk {
         state.must_call()
     }
 
-    /// Does what is to be done, on a lock thread; says whether to come again.
-    pub(super) fn serve(&self) -> bool {
-        match self.next() {
-            Task::Ask(mut served, request) => {
-                self.answer(&mut served, *request);
-                self.put_back(served)
+    /// Does what is to be done, on a lock thread.
+    pub(super) fn serve(&self) -> Served {
+        let began = self.clock.now();
+        let again = match self.next() {
+            Task::Ask(mut lock, request) => {
+                self.answer(&mut lock, *request);
+                self.put_back(lock)
             }
-            Task::Drop(served) => {
+            Task::Drop(lock) => {
                 // The user's, as all of a lock is.
-                let _ = caught(|| drop(served));
+                let _ = caught(|| drop(lock));
                 false
             }
             Task::Nothing => false,
-        }
+        };
+        Served { again, slow: self.clock.now().since(began) > SLOW }
     }
 
     fn next(&self) -> Task {
@@ -147,14 +154,14 @@ impl Desk {
         }
     }
 
-    fn put_back(&self, served: Served) -> bool {
+    fn put_back(&self, served: OwnedLock) -> bool {
         let mut state = self.state.lock();
         state.lock = Some(served);
         state.must_call()
     }
 
-    fn answer(&self, served: &mut Served, request: Request) {
-        let Request { call, deadline, reply_to, ticket } = request;
+    fn answer(&self, served: &mut OwnedLock, request: Request) {
+        let Request { call, deadline, ticket, quiet, reply_to } = request;
         let reply = match call {
             Call::Read => Reply::Read(self.read(served, deadline).map_err(Failed::new)),
             Call::Write { intent, record, expected } => {
@@ -163,14 +170,17 @@ impl Desk {
             }
         };
         let written = matches!(reply, Reply::Written(_, Ok(_)));
-        reply_to.reply(ticket, reply);
+        match quiet {
+            true => self.threads.lay_down(reply_to.the_reply(ticket, reply)),
+            false => reply_to.reply(ticket, reply),
+        }
         if written {
             // What can wait must not delay the answer, and a panic in it is nobody's business.
             let _ = caught(|| served.lock.tidy());
         }
     }
 
-    fn read(&self, served: &mut Served, deadline: Instant) -> Result<Option<Found>, LockError> {
+    fn read(&self, served: &mut OwnedLock, deadline: Instant) -> Result<Option<Found>, LockError> {
         let budget = self.budget(deadline, "read")?;
         self.guarded(served, "read", |lock| {
             let Some(observed) = lock.get(budget)? else {
@@ -184,7 +194,7 @@ impl Desk {
 
     fn write(
         &self,
-        served: &mut Served,
+        served: &mut OwnedLock,
         intent: Intent,
         mut record: LeaderElectionRecord,
         expected: Option<Revision>,
@@ -213,7 +223,7 @@ impl Desk {
     /// A panic of a lock is an error of that lock.
     fn guarded<T>(
         &self,
-        served: &mut Served,
+        served: &mut OwnedLock,
         operation: &str,
         call: impl FnOnce(&mut dyn Lock) -> Result<T, LockError>,
     ) -> Result<T, LockError> {
@@ -244,7 +254,7 @@ impl LockClient {
         clock: Clock,
         threads: LockThreads,
     ) -> Self {
-        let lock = Some(Served { lock, acquire_time: Timestamp::default() });
+        let lock = Some(OwnedLock { lock, acquire_time: Timestamp::default() });
         let state = State { lock, request: None, queued: false, retired: false };
         let (clients, state) = (AtomicU64::new(1), Mutex::new(state));
         Self(Arc::new(Desk { describe, clock, threads, clients, state }))

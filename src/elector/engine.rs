@@ -14,7 +14,7 @@ use crate::clock::{Clock, Instant, entropy};
 use crate::election::Event;
 use crate::elector::deadlines::{Deadlines, rounded_up};
 use crate::elector::inbox::{Input, SeatId};
-use crate::elector::lock_threads::LockThreads;
+use crate::elector::lock_threads::{Load, LockThreads};
 use crate::elector::seat::{Seat, Tools};
 use crate::sync::channel::{Receiver, TryRecvError, never};
 use crate::sync::{AtomicU64, Ordering};
@@ -32,7 +32,7 @@ const INPUTS_AT_ONCE: usize = 1024;
 const GRAIN: Duration = Duration::from_millis(5);
 
 /// If no lock thread has taken anything for so long while locks wait, all of them hang.
-const STALL: Duration = Duration::from_millis(100);
+const STALL: Duration = Duration::from_millis(10);
 
 /// Channels that others have made, which only an election with a thread of its own can wait for.
 pub(super) struct Foreign {
@@ -60,6 +60,7 @@ pub(super) struct Engine {
     seats: BTreeMap<SeatId, Box<Seat>>,
     deadlines: Deadlines,
     due: Vec<(Instant, SeatId)>,
+    tray: Vec<Input>,
     tools: Tools,
     leaders: usize,
     serves: Serves,
@@ -83,10 +84,12 @@ impl Engine {
             seats: BTreeMap::new(),
             deadlines: Deadlines::default(),
             due: Vec::new(),
+            tray: Vec::new(),
             tools: Tools {
                 rng: SmallRng::seed_from_u64(entropy()),
                 actions: Vec::new(),
                 feedback: Vec::new(),
+                quiet: false,
             },
             leaders: 0,
             closed: matches!(serves, Serves::One(_)),
@@ -111,6 +114,7 @@ impl Engine {
             let ready = self.wait(look_again);
             self.take(ready);
             self.take_inputs();
+            self.take_tray();
             self.take_deadlines();
         }
     }
@@ -194,17 +198,31 @@ impl Engine {
         }
     }
 
+    /// Takes the answers to what was asked quietly.
+    fn take_tray(&mut self) {
+        let mut tray = std::mem::take(&mut self.tray);
+        self.lock_threads.take_tray(&mut tray);
+        for input in tray.drain(..) {
+            self.take_input(input);
+        }
+        self.tray = tray;
+    }
+
     fn take_deadlines(&mut self) {
         let mut due = std::mem::take(&mut self.due);
         self.deadlines.take(self.clock.now(), &mut due);
         if !due.is_empty() {
             self.take_results();
         }
+        let many = self.serves_many();
         for (at, id) in due.drain(..) {
             self.with(id, |seat, tools| {
                 if seat.armed == Some(at) {
                     seat.armed = None;
+                    // What was put off by so much is not urgent.
+                    tools.quiet = !grain(seat, many).is_zero();
                     seat.step(tools, Event::Tick);
+                    tools.quiet = false;
                 }
             });
         }
@@ -239,10 +257,7 @@ impl Engine {
         if over {
             return self.remove(id);
         }
-        let grain = match self.serves {
-            Serves::One(_) => Duration::ZERO,
-            Serves::Many(_) => GRAIN.min(seat.election().slack()),
-        };
+        let grain = grain(seat, matches!(self.serves, Serves::Many(_)));
         let deadline = seat.election().next_deadline().map(|at| rounded_up(at, grain));
         if let Some(at) = deadline.filter(|at| seat.armed.is_none_or(|armed| *at < armed)) {
             seat.armed = Some(at);
@@ -266,24 +281,40 @@ impl Engine {
         }
     }
 
-    /// Has another lock thread started where all of them hang; says when to look again.
+    fn serves_many(&self) -> bool {
+        matches!(self.serves, Serves::Many(_))
+    }
+
+    /// Looks after the lock threads of a pool: has another help where all of them hang. Says when
+    /// to look again.
     fn supervise(&mut self) -> Option<Instant> {
-        // Another thread is of no use to a single lock.
-        let several = matches!(self.serves, Serves::Many(_));
-        let Some(taken) = several.then(|| self.lock_threads.backlog()).flatten() else {
-            self.stalled = None;
+        if !self.serves_many() {
             return None;
-        };
-        let now = self.clock.now();
-        let mut since = match self.stalled {
-            Some((before, since)) if before == taken => since,
-            _ => now,
-        };
-        if now >= since + STALL {
-            self.lock_threads.add_spare();
-            since = now;
         }
-        self.stalled = Some((taken, since));
-        Some(since + STALL)
+        let Load { backlog, busy } = self.lock_threads.load();
+        let now = self.clock.now();
+        let mut stalled = None;
+        if let Some(taken) = backlog {
+            let mut since = match self.stalled {
+                Some((before, since)) if before == taken => since,
+                _ => now,
+            };
+            if now >= since + STALL {
+                self.lock_threads.help();
+                since = now;
+            }
+            stalled = Some((taken, since));
+        }
+        self.stalled = stalled;
+        // One nanosecond on, or it would be this very instant.
+        busy.then(|| rounded_up(now + Duration::from_nanos(1), GRAIN))
+    }
+}
+
+/// By how much the next tick of an election may be late. Less would not be worth it.
+fn grain(seat: &Seat, many: bool) -> Duration {
+    match many && seat.election().slack() >= GRAIN {
+        true => GRAIN,
+        false => Duration::ZERO,
     }
 }

@@ -55,7 +55,11 @@ impl Outlet {
     }
 
     pub(super) fn reply(&self, ticket: u64, reply: Reply) {
-        self.tell(Input::Reply(self.id, ticket, Box::new(reply)));
+        self.tell(self.the_reply(ticket, reply));
+    }
+
+    pub(super) fn the_reply(&self, ticket: u64, reply: Reply) -> Input {
+        Input::Reply(self.id, ticket, Box::new(reply))
     }
 
     pub(super) fn returned(&self, returned: Returned) {

@@ -252,22 +252,3 @@ impl Drop for ElectorPool {
         self.close(true);
     }
 }
-
-#[cfg(test)]
-mod sizes {
-    #[test]
-    fn print() {
-        use std::mem::size_of as s;
-        println!(
-            "seat {} election {} runstate {} shared {} handle {} listenerless worker {} input {} settings {}",
-            s::<super::Seat>(),
-            s::<crate::election::Election>(),
-            s::<super::RunState>(),
-            s::<super::Shared>(),
-            s::<super::ElectorHandle>(),
-            s::<crate::elector::worker::Worker>(),
-            s::<super::Input>(),
-            s::<super::Settings>()
-        );
-    }
-}

@@ -54,6 +54,8 @@ pub(super) struct Tools {
     pub(super) actions: Vec<Action>,
     /// What carrying out an action led to.
     pub(super) feedback: Vec<Event>,
+    /// Looks and renewals of this step are not urgent.
+    pub(super) quiet: bool,
 }
 
 /// A run in progress.
@@ -231,21 +233,22 @@ impl Seat {
         let jitter = Jitter(tools.rng.next_u32());
         self.election.step(self.run.clock.now(), jitter, event, &mut tools.actions);
         for action in tools.actions.drain(..) {
-            let led_to = self.carry_out(action);
+            let led_to = self.carry_out(action, tools.quiet);
             tools.feedback.extend(led_to);
         }
         tools.feedback.extend(self.start_work());
     }
 
     /// Says what the action led to at once.
-    fn carry_out(&mut self, action: Action) -> Option<Event> {
+    fn carry_out(&mut self, action: Action, quiet: bool) -> Option<Event> {
         match action {
-            Action::Read { deadline } => return self.ask(Call::Read, deadline),
+            Action::Read { deadline } => return self.ask(Call::Read, deadline, quiet),
             Action::Write { intent, record, expected, deadline } => {
                 if intent == Intent::Acquire && !self.threads_are_ready() {
                     return Some(Event::Written(WriteReply::Unavailable));
                 }
-                return self.ask(Call::Write { intent, record, expected }, deadline);
+                let quiet = quiet && intent == Intent::Renew;
+                return self.ask(Call::Write { intent, record, expected }, deadline, quiet);
             }
             Action::BeginTerm { fencing_token, valid_until } => {
                 self.begin_term(fencing_token, valid_until);
@@ -267,10 +270,10 @@ impl Seat {
         None
     }
 
-    fn ask(&mut self, call: Call, deadline: Instant) -> Option<Event> {
+    fn ask(&mut self, call: Call, deadline: Instant, quiet: bool) -> Option<Event> {
         self.ticket += 1;
         let (ticket, reply_to) = (self.ticket, self.run.state.outlet.clone());
-        let asked = self.run.lock.ask(Request { call, deadline, ticket, reply_to });
+        let asked = self.run.lock.ask(Request { call, deadline, ticket, quiet, reply_to });
         asked.err().map(|request| self.on_refused(&request.call))
     }
 
