@@ -87,6 +87,11 @@ impl LockThreads {
         self.0.0.push(desk)
     }
 
+    /// How many locks wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.0.state.lock().desks.len()
+    }
+
     pub(super) fn load(&self) -> Load {
         let state = self.0.0.state.lock();
         let backlog = (!state.desks.is_empty()).then_some(state.taken);
