@@ -11,6 +11,7 @@ use leaderelection::testing::{Clock, random};
 use leaderelection::{
     Config, ElectionEvent, ElectorHandle, ElectorPool, Failure, Intent, LeaderCallbacks,
     LeaderElectionRecord, LeaderElector, Lock, LockError, MemoryLock, Observed, Revision, Term,
+    Waker,
 };
 use shuttle::sync::Mutex;
 use shuttle::sync::atomic::{AtomicBool, Ordering};
@@ -306,6 +307,10 @@ impl Lock for Unreliable {
 
     fn wake_ups(&self) -> Receiver<()> {
         self.lock.wake_ups()
+    }
+
+    fn wake_with(&mut self, waker: Waker) -> bool {
+        self.lock.wake_with(waker)
     }
 }
 
