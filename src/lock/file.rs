@@ -17,18 +17,21 @@ use rand::{Rng, SeedableRng};
 
 use crate::clock::{Clock, Instant, entropy};
 use crate::error::{Failure, LockError};
-use crate::lock::{Intent, Lock, Observed};
+use crate::lock::{Intent, Liveness, Lock, Observed};
 use crate::record::{LeaderElectionRecord, MAX_LEASE_DURATION, RecordKind, Revision};
 
 mod age;
 pub(crate) mod claim;
+mod companion;
 pub(crate) mod entry;
 pub(crate) mod finish;
 pub(crate) mod layout;
 mod mount;
 pub(crate) mod observe;
 mod options;
+mod place;
 pub(crate) mod renew;
+mod same_host;
 pub(crate) mod step;
 pub(crate) mod store;
 pub(crate) mod sweep;
@@ -37,13 +40,15 @@ mod tests;
 mod trust;
 
 use claim::{Claim, Predecessor};
-use entry::{Decoded, Entry, FORMAT, Text, decode, encode};
+pub use companion::Companion;
+use entry::{Decoded, Entry, FORMAT, HolderFacts, Text, decode, encode};
 use finish::Finish;
 use layout::{MAX_GENERATION, name_of};
 pub use mount::{FileSystem, FileSystemKind};
 use observe::{Content, Head, Observe, Sight};
 pub use options::FileLockOptions;
 use renew::Renew;
+use same_host::SameHost;
 use step::{DirectoryId, Fault, FaultKind, Next, Op, Reply, Step};
 use store::Store;
 use sweep::{Memory, REMOVALS_A_CLAIM, REMOVALS_A_RENEWAL, Sweep, Swept};
@@ -64,6 +69,7 @@ pub struct FileLock {
     head: Option<Box<Head>>,
     term: Option<Term>,
     memory: Memory,
+    same_host: SameHost,
     /// The highest generation ever seen in a directory, which a stale view may hide again.
     highest: Option<(DirectoryId, u64)>,
     /// A claim has failed: what it has seen is not what the last look had shown.
@@ -120,15 +126,17 @@ impl FileLock {
     }
 
     fn with_store(path: PathBuf, store: Box<dyn Store>, options: &FileLockOptions) -> Self {
+        let boot = store::boot_id();
         Self {
             path,
             store,
+            same_host: SameHost::new(options.companion.clone(), boot.clone()),
             clock: options.clock.clone(),
             rng: SmallRng::seed_from_u64(options.seed.unwrap_or_else(entropy)),
             durable: options.durable,
             head: None,
             term: None,
-            memory: Memory::new(store::boot_id()),
+            memory: Memory::new(boot),
             highest: None,
             must_list: false,
             due: None,
@@ -246,7 +254,8 @@ impl FileLock {
         let mut record = record.clone();
         record.fencing_token = Some(generation);
         let seen = self.head.as_ref().map(|head| (head.generation, head.read_at));
-        let entry = self.entry(record, seen);
+        let holder = self.same_host.facts();
+        let entry = self.entry(record, seen, holder);
         self.check_room(&entry)?;
         let text = self.encode(&entry)?;
         let started = self.clock.now();
@@ -425,9 +434,14 @@ impl FileLock {
         Err(LockError::Conflict(Failure::new("write", self.path.display()).hint(hint)))
     }
 
-    fn entry(&mut self, record: LeaderElectionRecord, seen: Option<(u64, Instant)>) -> Entry {
+    fn entry(
+        &mut self,
+        record: LeaderElectionRecord,
+        seen: Option<(u64, Instant)>,
+        holder: Option<HolderFacts>,
+    ) -> Entry {
         let witness = seen.and_then(|(generation, at)| self.memory.witness(generation, at));
-        Entry { format: FORMAT, record, nonce: self.rng.next_u64(), witness }
+        Entry { format: FORMAT, record, nonce: self.rng.next_u64(), witness, holder }
     }
 
     fn encode_new(
@@ -435,7 +449,7 @@ impl FileLock {
         record: LeaderElectionRecord,
         seen: Option<(u64, Instant)>,
     ) -> Result<Text, LockError> {
-        let entry = self.entry(record, seen);
+        let entry = self.entry(record, seen, None);
         self.encode(&entry)
     }
 
@@ -507,7 +521,23 @@ impl Lock for FileLock {
         self.path.display().to_string()
     }
 
+    fn liveness(&mut self, observed: &Observed) -> Liveness {
+        let Some(head) = self.head.as_deref() else { return Liveness::Unknown };
+        let version = (Revision(head.generation), self.version(head));
+        match &head.content {
+            // A head that is known to be hiding a higher one proves nothing of who holds that.
+            Content::Entry(entry)
+                if version == (observed.revision, observed.nonce)
+                    && self.hidden_above(head).is_none() =>
+            {
+                self.same_host.liveness(entry)
+            }
+            _ => Liveness::Unknown,
+        }
+    }
+
     fn tidy(&mut self) {
+        self.same_host.bury();
         let Some(Due { directory, head, most, until }) = self.due.take() else {
             return;
         };

@@ -39,7 +39,7 @@ fn a_released_record_is_claimed_at_once() {
 #[test]
 fn a_holder_that_is_proven_dead_is_succeeded_at_once() {
     let mut bench = Bench::new(settings());
-    bench.read(ReadReply::Found { observed: others("b", 5), holder_is_dead: true });
+    bench.read(ReadReply::Found { observed: others("b", 5), liveness: Liveness::Dead });
     bench.expect(&["read", "leader b", "acquire over 5"]);
 }
 

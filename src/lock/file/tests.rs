@@ -10,6 +10,7 @@ use crate::lock::file::step::KEEP;
 use crate::record::Incarnation;
 
 mod rules;
+mod same_host;
 
 const SECOND: Duration = Duration::from_secs(1);
 const BUDGET: Duration = Duration::from_secs(10);
