@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leaderelection::{Lock, Reset, ResetError, reset};
+use leaderelection::{FileLock, Lock, Reset, ResetError, reset};
 
 use crate::candidate::open_lock;
 use crate::cli::ResetArgs;
@@ -11,7 +11,7 @@ use crate::{exit, verdict};
 /// Returns the exit code.
 pub fn run(args: &ResetArgs) -> u8 {
     let lock = args.lock.display();
-    let mut opened = match open_lock(&args.lock, args.i_know) {
+    let mut opened = match open_lock(&args.lock, FileLock::options().trust_anyway(args.i_know)) {
         Ok(opened) => opened,
         Err(refusal) => {
             eprintln!("elect: {}", refusal.reason);

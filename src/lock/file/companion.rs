@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
@@ -33,9 +33,7 @@ const MOST_EXAMINED: usize = 64;
 /// user alone, in memory: in `$XDG_RUNTIME_DIR`, `/run/user/UID`, `/run` (root), or `/dev/shm`.
 ///
 /// **Work that is another process**, such as a child that a leader has started, may outlive this
-/// one; then its death must prove nothing. Hand such a process a duplicate of this descriptor: the
-/// lock is held until that is closed too. (The descriptor is closed on `exec`, so pass a duplicate
-/// that is not, as `elect` does, or send it by a socket.)
+/// one; then its death must prove nothing. Hand such a process a [`descriptor`](Self::descriptor).
 #[derive(Clone)]
 pub struct Companion(Arc<Inner>);
 
@@ -43,6 +41,8 @@ struct Inner {
     file: File,
     place: Place,
     id: CompanionId,
+    /// Locked by this process alone, once others may hold the lock of the companion too.
+    elector: Mutex<Option<File>>,
 }
 
 /// Which file a companion is, as it stands in a record.
@@ -87,13 +87,30 @@ impl Companion {
         Ok(made)
     }
 
+    /// A descriptor for another process that does this one's work: until it is closed too, nothing
+    /// is concluded from the end of this process. It is closed on `exec`, so send it by a socket,
+    /// or let a duplicate without that flag be inherited, as `elect` does.
+    ///
+    /// # Errors
+    ///
+    /// If this process can have no more descriptors.
+    pub fn descriptor(&self) -> std::io::Result<OwnedFd> {
+        let duplicate = self.0.file.as_fd().try_clone_to_owned()?;
+        let mut elector = self.0.elector.lock();
+        if elector.is_none() {
+            // No more than a hint depends on it.
+            *elector = self.0.make_elector().ok();
+        }
+        Ok(duplicate)
+    }
+
     /// Removes the file of this process's companion, if there is one: for a process that has led
     /// and will never again. From then on its end proves nothing.
     ///
     /// Who does not call this leaves an empty file behind, which others remove in time.
     pub fn retire() {
         if let Some(companion) = &*OF_PROCESS.lock() {
-            companion.remove();
+            companion.0.remove();
         }
     }
 
@@ -134,7 +151,7 @@ impl Companion {
         let DirectoryId { device, inode } = id_of_file(&file).map_err(failed)?;
         let id = CompanionId { nonce: entropy(), device, inode };
         place.name(&file, &id.name()).map_err(failed)?;
-        let companion = Self(Arc::new(Inner { file, place, id }));
+        let companion = Self(Arc::new(Inner { file, place, id, elector: Mutex::default() }));
         if locked && companion.excludes_others() {
             return Ok(companion);
         }
@@ -156,10 +173,6 @@ impl Companion {
         self.0.id
     }
 
-    fn remove(&self) {
-        self.0.place.remove(&self.0.id.name(), self.0.id.file());
-    }
-
     /// Removes some files that the dead have left, where there are many.
     fn bury_others(&self) {
         let names = self.0.place.names();
@@ -173,23 +186,43 @@ impl Companion {
                 && let Ok((file, id)) = self.0.place.open_file(name)
                 && try_shared(&file) == Tried::Free
             {
-                self.0.place.remove(name, id);
+                bury(&self.0.place, name, id);
             }
         }
     }
+}
+
+impl Inner {
+    fn make_elector(&self) -> Result<File, Errno> {
+        let file = self.place.unnamed_file()?;
+        lock_alone(&file);
+        self.place.name(&file, &elector_of(&self.id.name()))?;
+        Ok(file)
+    }
+
+    fn remove(&self) {
+        bury(&self.place, &self.id.name(), self.id.file());
+    }
+}
+
+/// Removes the companion `name`, if it still is `file`, and what belongs to it.
+pub(super) fn bury(place: &Place, name: &str, file: DirectoryId) {
+    if place.remove(name, file) {
+        let _ = place.remove_any(&elector_of(name));
+    }
+}
+
+/// The file that is locked by the elector's process alone, when others hold its companion's lock
+/// too. Nothing but a hint depends on it: whoever holds that lock, the elector itself is gone.
+pub(super) fn elector_of(companion: &str) -> String {
+    format!("{companion}.elector")
 }
 
 /// Its name goes before its lock: who finds the lock free and the name in place knows that this has
 /// not run, so that the process ended with all that it did.
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.place.remove(&self.id.name(), self.id.file());
-    }
-}
-
-impl AsFd for Companion {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.file.as_fd()
+        self.remove();
     }
 }
 

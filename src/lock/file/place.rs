@@ -126,11 +126,14 @@ impl Place {
         Ok(id_of(&stat))
     }
 
-    /// Removes the name, if it still is that of `file`.
-    pub(super) fn remove(&self, name: &str, file: DirectoryId) {
-        if self.identify(name) == Ok(file) {
-            let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
-        }
+    /// Removes the name, if it still is that of `file`; says whether it has.
+    pub(super) fn remove(&self, name: &str, file: DirectoryId) -> bool {
+        self.identify(name) == Ok(file) && self.remove_any(name).is_ok()
+    }
+
+    /// Removes the name, whatever it is of.
+    pub(super) fn remove_any(&self, name: &str) -> Result<(), Errno> {
+        rustix::fs::unlinkat(&self.directory, name, AtFlags::empty())
     }
 
     /// The names in it.

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use crate::lock::file::companion::{Companion, CompanionId, Tried, try_shared};
+use crate::lock::file::companion::{self, Companion, CompanionId, Tried, elector_of, try_shared};
 use crate::lock::file::entry::{BootId, Entry, HolderFacts};
 use crate::lock::file::place::{Place, bases};
 use crate::record::Liveness;
@@ -111,7 +111,7 @@ impl SameHost {
     /// the proof any more.
     pub(super) fn bury(&mut self) {
         if let Some(Probe { id, found: Some((place, _)), dead: true }) = self.probe.take() {
-            place.remove(&id.name(), id.file());
+            companion::bury(&place, &id.name(), id.file());
         }
     }
 }
@@ -142,6 +142,8 @@ impl Probe {
     fn look(&mut self) -> Liveness {
         let Some((place, file)) = &self.found else { return Liveness::Unknown };
         match try_shared(file) {
+            // Held by its work, perhaps for long, and no sign that it will be renewed.
+            Tried::Busy if self.has_lost_its_elector(place) => Liveness::Unknown,
             Tried::Busy => Liveness::Alive,
             // Only after the lock was had: a process that gives its companion up takes the name
             // away first.
@@ -151,5 +153,10 @@ impl Probe {
             }
             Tried::Free | Tried::NotKnown => Liveness::Unknown,
         }
+    }
+
+    fn has_lost_its_elector(&self, place: &Place) -> bool {
+        let elector = place.open_file(&elector_of(&self.id.name()));
+        elector.is_ok_and(|(elector, _)| try_shared(&elector) == Tried::Free)
     }
 }
