@@ -8,6 +8,7 @@
 //! The steps (observe, claim, renew, finish, sweep) are pure; this file runs them against a
 //! directory. It must not know when a lease has expired.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::lock::{Intent, Liveness, Lock, Observed};
 use crate::record::{LeaderElectionRecord, MAX_LEASE_DURATION, RecordKind, Revision};
 
 mod age;
+mod bell;
 pub(crate) mod claim;
 mod companion;
 pub(crate) mod entry;
@@ -38,7 +40,14 @@ pub(crate) mod sweep;
 #[cfg(test)]
 mod tests;
 mod trust;
+#[cfg(target_os = "linux")]
+mod wake;
+#[cfg(not(target_os = "linux"))]
+#[path = "file/wake/none.rs"]
+mod wake;
 
+use crate::sync::channel::Receiver;
+use bell::Bell;
 use claim::{Claim, Predecessor};
 pub use companion::Companion;
 use entry::{Decoded, Entry, FORMAT, HolderFacts, Text, decode, encode};
@@ -52,6 +61,7 @@ use same_host::SameHost;
 use step::{DirectoryId, Fault, FaultKind, Next, Op, Reply, Step};
 use store::Store;
 use sweep::{Memory, REMOVALS_A_CLAIM, REMOVALS_A_RENEWAL, Sweep, Swept};
+use wake::Listener;
 
 /// A lock in a directory on a file system that all candidates share.
 ///
@@ -70,6 +80,8 @@ pub struct FileLock {
     term: Option<Term>,
     memory: Memory,
     same_host: SameHost,
+    /// From when somebody wants to be woken.
+    bell: OnceCell<Bell>,
     /// The highest generation ever seen in a directory, which a stale view may hide again.
     highest: Option<(DirectoryId, u64)>,
     /// A claim has failed: what it has seen is not what the last look had shown.
@@ -137,6 +149,7 @@ impl FileLock {
             head: None,
             term: None,
             memory: Memory::new(boot),
+            bell: OnceCell::new(),
             highest: None,
             must_list: false,
             due: None,
@@ -146,12 +159,30 @@ impl FileLock {
     }
 
     fn run<S: Step>(&mut self, step: &mut S) -> S::Output {
+        self.run_after(step, |_, _| ())
+    }
+
+    /// Calls `opened` with each directory that is opened, before anything is read of it.
+    fn run_after<S: Step>(
+        &mut self,
+        step: &mut S,
+        opened: impl Fn(&mut Self, DirectoryId),
+    ) -> S::Output {
         let mut reply = Reply::Begin;
         loop {
+            if let Reply::Opened(directory) = reply {
+                opened(self, directory);
+            }
             match step.next(self.clock.now(), reply) {
                 Next::Do(op) => reply = self.store.perform(&op),
                 Next::Done(output) => return output,
             }
+        }
+    }
+
+    fn listen_to(&mut self, id: DirectoryId) {
+        if let (Some(bell), Some(directory)) = (self.bell.get_mut(), self.store.directory()) {
+            bell.listen_to_directory(id, directory);
         }
     }
 
@@ -160,7 +191,7 @@ impl FileLock {
         let whole = |head: &&Head| !self.must_list && self.hidden_above(head).is_none();
         let known = self.head.as_deref().filter(whole);
         let mut step = Observe::new(known, self.first_contact);
-        let sight = self.run(&mut step);
+        let sight = self.run_after(&mut step, Self::listen_to);
         self.note_highest(step.highest());
         let sight = sight.map_err(|fault| self.error(fault))?;
         self.first_contact = false;
@@ -530,14 +561,21 @@ impl Lock for FileLock {
                 if version == (observed.revision, observed.nonce)
                     && self.hidden_above(head).is_none() =>
             {
-                self.same_host.liveness(entry)
+                self.same_host.liveness(entry, self.bell.get_mut())
             }
             _ => Liveness::Unknown,
         }
     }
 
+    fn wake_ups(&self) -> Receiver<()> {
+        self.bell.get_or_init(|| Bell::new(Listener::of_process())).rung()
+    }
+
     fn tidy(&mut self) {
         self.same_host.bury();
+        if let (Some(_), Some(bell)) = (&self.term, self.bell.get_mut()) {
+            bell.rest();
+        }
         let Some(Due { directory, head, most, until }) = self.due.take() else {
             return;
         };

@@ -3,6 +3,7 @@
 //! The lease is far longer than a test may wait, so that only a proof can end the wait for it.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -18,6 +19,9 @@ const LONG: [&str; 2] = ["--lease-duration", "10m"];
 /// Looks often, with a lease that is too long to wait for.
 const OFTEN: [&str; 2] = ["--retry-period", "50ms"];
 
+/// Looks so seldom that it has to be woken.
+const SELDOM: [&str; 2] = ["--retry-period", "100s"];
+
 /// A place whose companions lie in a directory of its own.
 struct Host {
     place: Place,
@@ -31,7 +35,11 @@ impl Host {
     }
 
     fn run(&self) -> Setup<'_> {
-        run(&self.place).with(LONG).with(OFTEN).env("XDG_RUNTIME_DIR", self.runtime.path())
+        self.run_looking(OFTEN)
+    }
+
+    fn run_looking(&self, often: [&str; 2]) -> Setup<'_> {
+        run(&self.place).with(LONG).with(often).env("XDG_RUNTIME_DIR", self.runtime.path())
     }
 
     /// The files that stand for processes.
@@ -69,6 +77,31 @@ fn a_leader_that_was_killed_is_succeeded_long_before_its_lease_is_over() {
 }
 
 #[test]
+fn a_release_and_a_death_are_heard_of_long_before_the_next_look() {
+    for kill in [false, true] {
+        let host = Host::new();
+        let mut leader = host.leader();
+        let mut waiters: Vec<Elect> =
+            (0..5).map(|_| host.run_looking(SELDOM).script("echo line >> led").start()).collect();
+        for waiter in &mut waiters {
+            // It has looked, and knows who leads.
+            let mut line = String::new();
+            BufReader::new(waiter.0.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+            assert!(line.contains(" leads"), "{line}");
+        }
+        match kill {
+            true => leader.signal(Signal::KILL),
+            false => leader.signal(Signal::TERM),
+        }
+        leader.code();
+        for waiter in &mut waiters {
+            assert_eq!(waiter.code(), Some(0));
+        }
+        assert_eq!(host.place.read("led").lines().count(), 5);
+    }
+}
+
+#[test]
 fn whoever_comes_after_a_leader_was_killed_need_not_wait_either() {
     let host = Host::new();
     let mut leader = host.leader();
@@ -84,17 +117,12 @@ fn trying_only_beside_a_leader_that_lives_is_over_at_once() {
     let host = Host::new();
     let leader = host.leader();
     // A renewal would be a sign of life too, but none comes so soon.
-    let slow = ["--retry-period", "60s", "--wait", "0"];
     for frozen in [false, true] {
         if frozen {
             leader.signal(Signal::STOP);
         }
-        let tried = run(&host.place)
-            .with(LONG)
-            .with(slow)
-            .env("XDG_RUNTIME_DIR", host.runtime.path())
-            .script("true")
-            .finish();
+        let trying = host.run_looking(SELDOM).with(["--wait", "0"]).script("true");
+        let tried = trying.finish();
         assert_eq!(tried.code, Some(75), "{}", tried.stderr);
     }
 }

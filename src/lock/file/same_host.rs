@@ -15,9 +15,11 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use crate::lock::file::bell::Bell;
 use crate::lock::file::companion::{self, Companion, CompanionId, Tried, elector_of, try_shared};
 use crate::lock::file::entry::{BootId, Entry, HolderFacts};
 use crate::lock::file::place::{Place, bases};
@@ -50,7 +52,7 @@ pub(super) struct SameHost {
 struct Probe {
     id: CompanionId,
     /// `None` where nothing stands under its name.
-    found: Option<(Place, File)>,
+    found: Option<(Place, Arc<File>)>,
     /// It was seen to be of the dead.
     dead: bool,
 }
@@ -87,8 +89,8 @@ impl SameHost {
         self.companion.as_ref()
     }
 
-    /// Whether the process that wrote `entry` lives.
-    pub(super) fn liveness(&mut self, entry: &Entry) -> Liveness {
+    /// Whether the process that wrote `entry` lives; its end rings the bell, if there is one.
+    pub(super) fn liveness(&mut self, entry: &Entry, bell: Option<&mut Bell>) -> Liveness {
         let Some(facts) = &entry.holder else { return Liveness::Unknown };
         // Another boot's lock is gone with that kernel, and another machine's can't be seen.
         if matches!(self.own, Own::Off) || self.boot.as_ref() != Some(&facts.boot) {
@@ -97,7 +99,11 @@ impl SameHost {
         if self.probe.as_ref().is_none_or(|probe| probe.id != facts.companion) {
             self.probe = Probe::find(facts.companion, &self.bases());
         }
-        self.probe.as_mut().map_or(Liveness::Unknown, Probe::look)
+        let Some(probe) = &mut self.probe else { return Liveness::Unknown };
+        if let (Some((_, companion)), Some(bell)) = (&probe.found, bell) {
+            bell.listen_to_companion(probe.id, companion);
+        }
+        probe.look()
     }
 
     fn bases(&self) -> Vec<PathBuf> {
@@ -130,7 +136,7 @@ impl Probe {
                 });
             match opened {
                 Ok((place, file, found)) if found == id.file() => {
-                    return Some(Self { id, found: Some((place, file)), dead: false });
+                    return Some(Self { id, found: Some((place, file.into())), dead: false });
                 }
                 Ok(_) | Err(None | Some(Errno::NOENT)) => {}
                 Err(_) => surely_absent = false,

@@ -11,6 +11,8 @@ use crate::record::Incarnation;
 
 mod rules;
 mod same_host;
+#[cfg(target_os = "linux")]
+mod wake;
 
 const SECOND: Duration = Duration::from_secs(1);
 const BUDGET: Duration = Duration::from_secs(10);

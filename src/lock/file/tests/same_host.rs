@@ -79,13 +79,13 @@ fn a_holder_lives_until_its_process_ends() {
     let (holder, entry) = holder(&runtime);
     let (mut other, mut third) = (runtime.same_host(), runtime.same_host());
     for _ in 0..3 {
-        assert_eq!(other.liveness(&entry), Liveness::Alive);
+        assert_eq!(other.liveness(&entry, None), Liveness::Alive);
     }
     die(&holder);
     for _ in 0..3 {
-        assert_eq!(other.liveness(&entry), Liveness::Dead);
+        assert_eq!(other.liveness(&entry, None), Liveness::Dead);
         assert_eq!(
-            third.liveness(&entry),
+            third.liveness(&entry, None),
             Liveness::Dead,
             "those who look don't refuse each other"
         );
@@ -97,7 +97,7 @@ fn a_holder_is_not_dead_while_another_process_has_its_descriptor() {
     let runtime = Runtime::new();
     let (holder, entry) = holder(&runtime);
     let inherited = holder.companion().unwrap().descriptor().unwrap();
-    assert_eq!(runtime.same_host().liveness(&entry), Liveness::Alive);
+    assert_eq!(runtime.same_host().liveness(&entry, None), Liveness::Alive);
     let name = runtime.only();
     let copy = name.with_extension("copy");
     // Dropping it would take the name away.
@@ -105,9 +105,9 @@ fn a_holder_is_not_dead_while_another_process_has_its_descriptor() {
     drop(holder);
     fs::rename(&copy, &name).unwrap();
     // It may live for long, so it is no reason to give up at once either.
-    assert_eq!(runtime.same_host().liveness(&entry), Liveness::Unknown);
+    assert_eq!(runtime.same_host().liveness(&entry, None), Liveness::Unknown);
     drop(inherited);
-    assert_eq!(runtime.same_host().liveness(&entry), Liveness::Dead);
+    assert_eq!(runtime.same_host().liveness(&entry, None), Liveness::Dead);
 }
 
 #[test]
@@ -115,10 +115,10 @@ fn a_companion_that_is_given_up_proves_nothing() {
     let runtime = Runtime::new();
     let (holder, entry) = holder(&runtime);
     let mut other = runtime.same_host();
-    assert_eq!(other.liveness(&entry), Liveness::Alive);
+    assert_eq!(other.liveness(&entry, None), Liveness::Alive);
     drop(holder);
-    assert_eq!(other.liveness(&entry), Liveness::Unknown);
-    assert_eq!(runtime.same_host().liveness(&entry), Liveness::Unknown);
+    assert_eq!(other.liveness(&entry, None), Liveness::Unknown);
+    assert_eq!(runtime.same_host().liveness(&entry, None), Liveness::Unknown);
     assert!(runtime.files().is_empty());
 }
 
@@ -135,14 +135,14 @@ fn what_is_not_exactly_the_holders_companion_proves_nothing() {
         CompanionId { nonce, device: device + 1, inode },
         CompanionId { nonce, device, inode: inode + 1 },
     ] {
-        assert_eq!(runtime.same_host().liveness(&forged(companion)), Liveness::Unknown);
+        assert_eq!(runtime.same_host().liveness(&forged(companion), None), Liveness::Unknown);
     }
     let of_boot =
         |boot: &str| entry_with(HolderFacts { boot: boot.into(), companion: facts.companion });
-    assert_eq!(runtime.same_host().liveness(&of_boot("elsewhere")), Liveness::Unknown);
-    assert_eq!(runtime.same_host().liveness(&of_boot("here")), Liveness::Dead);
+    assert_eq!(runtime.same_host().liveness(&of_boot("elsewhere"), None), Liveness::Unknown);
+    assert_eq!(runtime.same_host().liveness(&of_boot("here"), None), Liveness::Dead);
     let bare = Entry { holder: None, ..entry.clone() };
-    assert_eq!(runtime.same_host().liveness(&bare), Liveness::Unknown);
+    assert_eq!(runtime.same_host().liveness(&bare, None), Liveness::Unknown);
 }
 
 #[test]
@@ -150,9 +150,9 @@ fn another_directory_for_companions_proves_nothing() {
     let (runtime, other) = (Runtime::new(), Runtime::new());
     let (holder, entry) = holder(&runtime);
     die(&holder);
-    assert_eq!(other.same_host().liveness(&entry), Liveness::Unknown);
+    assert_eq!(other.same_host().liveness(&entry, None), Liveness::Unknown);
     let mut both = SameHost::new(Own::In(vec![other.base(), runtime.base()]), Some("here".into()));
-    assert_eq!(both.liveness(&entry), Liveness::Dead, "who looks, looks everywhere");
+    assert_eq!(both.liveness(&entry, None), Liveness::Dead, "who looks, looks everywhere");
 }
 
 #[test]
@@ -161,10 +161,10 @@ fn who_is_not_to_look_does_not_and_shows_nothing() {
     let (holder, entry) = holder(&runtime);
     die(&holder);
     let mut off = SameHost::new(Own::Off, Some("here".into()));
-    assert_eq!(off.liveness(&entry), Liveness::Unknown);
+    assert_eq!(off.liveness(&entry, None), Liveness::Unknown);
     assert_eq!(off.facts(), None);
     let mut nowhere = SameHost::new(Own::In(vec![runtime.base()]), None);
-    assert_eq!(nowhere.liveness(&entry), Liveness::Unknown);
+    assert_eq!(nowhere.liveness(&entry, None), Liveness::Unknown);
     assert_eq!(nowhere.facts(), None, "without a boot identity nobody could use it");
 }
 
@@ -197,11 +197,11 @@ fn a_file_that_was_removed_or_replaced_proves_nothing() {
         let runtime = Runtime::new();
         let (holder, entry) = holder(&runtime);
         let mut early = runtime.same_host();
-        assert_eq!(early.liveness(&entry), Liveness::Alive);
+        assert_eq!(early.liveness(&entry, None), Liveness::Alive);
         change(&runtime.only());
         die(&holder);
-        assert_eq!(early.liveness(&entry), Liveness::Unknown, "{what}, seen before");
-        assert_eq!(runtime.same_host().liveness(&entry), Liveness::Unknown, "{what}");
+        assert_eq!(early.liveness(&entry, None), Liveness::Unknown, "{what}, seen before");
+        assert_eq!(runtime.same_host().liveness(&entry, None), Liveness::Unknown, "{what}");
     }
 }
 
@@ -260,11 +260,11 @@ fn what_the_dead_leave_is_removed_by_their_successor() {
     let runtime = Runtime::new();
     let (holder, entry) = holder(&runtime);
     let mut other = runtime.same_host();
-    other.liveness(&entry);
+    other.liveness(&entry, None);
     other.bury();
     assert_eq!(runtime.files().len(), 1, "the living keep theirs");
     die(&holder);
-    other.liveness(&entry);
+    other.liveness(&entry, None);
     other.bury();
     assert!(runtime.files().is_empty());
 }
