@@ -6,14 +6,14 @@
 use std::time::Duration;
 
 use crate::error::LockError;
-pub use crate::record::{Intent, Observed};
+pub use crate::record::{Intent, Liveness, Observed};
 use crate::record::{LeaderElectionRecord, Revision};
 use crate::sync::channel::{Receiver, never};
 
 pub(crate) mod file;
 mod memory;
 
-pub use file::{FileLock, FileLockOptions, FileSystem, FileSystemKind};
+pub use file::{Companion, FileLock, FileLockOptions, FileSystem, FileSystemKind};
 pub use memory::MemoryLock;
 
 /// A place that keeps one [`LeaderElectionRecord`] with an atomic compare-and-swap.
@@ -69,11 +69,15 @@ pub trait Lock: Send {
         never()
     }
 
-    /// Whether the process that wrote the record is proven to be gone. `false` means not known,
-    /// which is the default. Only a proof may say `true`: the election then claims without waiting.
-    fn holder_is_dead(&mut self, observed: &Observed) -> bool {
+    /// What is known of the process that holds the lease of the record that was read last; by
+    /// default nothing.
+    ///
+    /// Only a proof may say [`Liveness::Dead`]: the election then claims without waiting. Any doubt
+    /// is [`Liveness::Unknown`]. With [`Liveness::Alive`], who does not want to wait for a live
+    /// holder need not wait to see a renewal.
+    fn liveness(&mut self, observed: &Observed) -> Liveness {
         let _ = observed;
-        false
+        Liveness::Unknown
     }
 }
 
@@ -104,7 +108,7 @@ impl<L: Lock + ?Sized> Lock for Box<L> {
         (**self).wake_ups()
     }
 
-    fn holder_is_dead(&mut self, observed: &Observed) -> bool {
-        (**self).holder_is_dead(observed)
+    fn liveness(&mut self, observed: &Observed) -> Liveness {
+        (**self).liveness(observed)
     }
 }

@@ -377,9 +377,7 @@ impl Driver {
     fn read_reply(&mut self, result: Result<Option<Found>, Failed>) -> ReadReply {
         match result {
             Ok(None) => ReadReply::Absent,
-            Ok(Some(Found { observed, holder_is_dead })) => {
-                ReadReply::Found { observed, holder_is_dead }
-            }
+            Ok(Some(Found { observed, liveness })) => ReadReply::Found { observed, liveness },
             Err(Failed::Corrupt { revision, nonce, text }) => {
                 self.lock_failed(text);
                 ReadReply::Corrupt { revision, nonce }

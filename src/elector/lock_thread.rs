@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Instant, Timestamp};
 use crate::elector::threads::{caught, start};
 use crate::error::{Error, Failure, LockError};
-use crate::lock::{Intent, Lock, Observed};
+use crate::lock::{Intent, Liveness, Lock, Observed};
 use crate::record::{LeaderElectionRecord, RecordKind, Revision};
 use crate::sync::channel::{Receiver, Sender, bounded};
 
@@ -35,7 +35,7 @@ pub(super) enum Reply {
 
 pub(super) struct Found {
     pub(super) observed: Observed,
-    pub(super) holder_is_dead: bool,
+    pub(super) liveness: Liveness,
 }
 
 /// An error of the lock, of which only data is left.
@@ -109,9 +109,11 @@ impl LockThread {
             let Some(observed) = lock.get(budget)? else {
                 return Ok(None);
             };
-            let held = observed.record.kind == RecordKind::Held;
-            let holder_is_dead = held && lock.holder_is_dead(&observed);
-            Ok(Some(Found { observed, holder_is_dead }))
+            let liveness = match observed.record.kind {
+                RecordKind::Held => lock.liveness(&observed),
+                RecordKind::Released | RecordKind::Completed => Liveness::Unknown,
+            };
+            Ok(Some(Found { observed, liveness }))
         })
     }
 

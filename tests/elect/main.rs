@@ -4,5 +4,6 @@ mod doctor;
 mod guard;
 mod once;
 mod run;
+mod same_host;
 mod support;
 mod terminal;

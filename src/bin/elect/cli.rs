@@ -132,6 +132,9 @@ pub struct CandidateArgs {
     /// Use a file system that is known not to be safe, and so accept two leaders at once
     #[arg(long)]
     pub i_know: bool,
+    /// Wait out the lease even of a leader on this host that is proven to be dead
+    #[arg(long)]
+    pub no_same_host: bool,
     /// Say more; twice for everything
     #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,

@@ -10,6 +10,7 @@ use rustix::fs::Access;
 use crate::clock::Clock;
 use crate::error::{Failure, LockError};
 use crate::lock::file::FileLock;
+use crate::lock::file::same_host::Own;
 use crate::lock::file::store::Directory;
 use crate::lock::file::trust;
 
@@ -20,6 +21,7 @@ pub struct FileLockOptions {
     mode: u32,
     world_writable: bool,
     trust_anyway: bool,
+    pub(super) companion: Own,
     pub(super) clock: Clock,
     pub(super) seed: Option<u64>,
 }
@@ -31,6 +33,7 @@ impl Default for FileLockOptions {
             mode: 0o700,
             world_writable: false,
             trust_anyway: false,
+            companion: Own::OfProcess,
             clock: Clock::system(),
             seed: None,
         }
@@ -68,6 +71,24 @@ impl FileLockOptions {
     #[must_use]
     pub fn trust_anyway(mut self, trust: bool) -> Self {
         self.trust_anyway = trust;
+        self
+    }
+
+    /// Whether candidates on one host may take over at once from a leader whose process is proven
+    /// to be dead, by its [`Companion`](crate::Companion), and show the same of themselves. Where a
+    /// companion can't be had, or doubt is left, the lease is waited for. Default: yes.
+    ///
+    /// Work that is another process must inherit the companion; say no where it can't.
+    #[must_use]
+    pub fn same_host(mut self, allow: bool) -> Self {
+        self.companion = if allow { Own::OfProcess } else { Own::Off };
+        self
+    }
+
+    /// A companion of this lock's own, in a directory under `base`. Default: the process's.
+    #[cfg(test)]
+    pub(crate) fn companion_in(mut self, base: &Path) -> Self {
+        self.companion = Own::In(vec![base.to_owned()]);
         self
     }
 

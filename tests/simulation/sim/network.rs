@@ -2,7 +2,7 @@
 //! long after anybody waits for them.
 
 use leaderelection::testing::{Event, Instant, ReadReply, WriteReply};
-use leaderelection::{Intent, LeaderElectionRecord, Revision, Timestamp};
+use leaderelection::{Intent, LeaderElectionRecord, Liveness, Revision, Timestamp};
 
 use super::plan::{STRAGGLER, StoreKind};
 use super::time::{MICRO, MILLI, True, nanos};
@@ -296,8 +296,11 @@ impl World {
     pub(super) fn with_proof_of_death(&self, node: usize, event: Event) -> Event {
         match event {
             Event::Read(ReadReply::Found { observed, .. }) => {
-                let holder_is_dead = self.is_proven_dead(observed.record.incarnation, node);
-                Event::Read(ReadReply::Found { observed, holder_is_dead })
+                let liveness = match self.is_proven_dead(observed.record.incarnation, node) {
+                    true => Liveness::Dead,
+                    false => Liveness::Unknown,
+                };
+                Event::Read(ReadReply::Found { observed, liveness })
             }
             event => event,
         }
