@@ -18,7 +18,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::clock::{Clock, Instant, entropy};
 use crate::error::{Failure, LockError};
-use crate::lock::{Intent, Liveness, Lock, Observed};
+use crate::lock::{Intent, Liveness, Lock, Observed, Waker};
 use crate::record::{LeaderElectionRecord, MAX_LEASE_DURATION, RecordKind, Revision};
 
 mod age;
@@ -570,6 +570,15 @@ impl Lock for FileLock {
 
     fn wake_ups(&self) -> Receiver<()> {
         self.bell.get_or_init(|| Bell::new(Listener::of_process())).rung()
+    }
+
+    fn wake_with(&mut self, waker: Waker) -> bool {
+        self.bell = OnceCell::from(Bell::calling(Listener::of_process(), waker));
+        true
+    }
+
+    fn holder_is_dead(&mut self, observed: &Observed) -> bool {
+        self.liveness(observed) == Liveness::Dead
     }
 
     fn tidy(&mut self) {
