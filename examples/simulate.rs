@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     let arguments = match sim::cli::Arguments::parse(std::env::args().skip(1)) {
         Ok(arguments) => arguments,
         Err(mistake) => {
-            eprint!("{mistake}\n{}", sim::cli::USAGE);
+            eprint!("{mistake}");
             return ExitCode::from(2);
         }
     };

@@ -11,7 +11,7 @@ use super::time::{SECOND, True};
 use super::trace::{Seconds, timeline};
 use super::world::{Options, Report, run};
 
-pub const USAGE: &str = "\
+const USAGE: &str = "\
 usage: simulate [--seeds N] [--from S] [--minutes M] [--threads T] [--mutant NAME]
        simulate --seed S [--svg FILE] [--between SECONDS SECONDS] [--minutes M] [--mutant NAME]
 
@@ -40,6 +40,10 @@ pub struct Arguments {
 impl Arguments {
     /// Reads the arguments without the program's name.
     pub fn parse(words: impl IntoIterator<Item = String>) -> Result<Self, String> {
+        Self::read(words).map_err(|mistake| format!("{mistake}\n{USAGE}"))
+    }
+
+    fn read(words: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let mut arguments = Self {
             seed: None,
             svg: None,
@@ -201,5 +205,16 @@ mod tests {
         assert!(parse("--seeds many").unwrap_err().contains("many"));
         assert!(parse("--mutant X").unwrap_err().contains("DriftBeyondTheBound"));
         assert!(parse("--what").unwrap_err().contains("--what"));
+        assert!(parse("--what").unwrap_err().contains("usage: simulate"));
+    }
+
+    #[test]
+    fn the_command_runs_many_seeds_or_draws_one() {
+        assert!(main(&parse("--seeds 3 --minutes 2").unwrap()).unwrap());
+        let place = tempfile::tempdir().unwrap();
+        let picture = place.path().join("seed.svg");
+        let line = format!("--seed 1 --minutes 2 --between 0 60 --svg {}", picture.display());
+        assert!(main(&parse(&line).unwrap()).unwrap());
+        assert!(std::fs::read_to_string(picture).unwrap().contains("node 1"));
     }
 }

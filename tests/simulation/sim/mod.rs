@@ -4,7 +4,7 @@
 //! reproduce a run exactly.
 
 mod candidate;
-mod check;
+pub mod check;
 pub mod cli;
 mod files;
 mod liveness;

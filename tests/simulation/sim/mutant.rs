@@ -210,6 +210,9 @@ impl Adaptor {
         match action {
             Action::Read { deadline } | Action::Write { deadline, .. } => {
                 *deadline = *deadline + self.behind;
+                if self.leads {
+                    *deadline = (*deadline).min(self.valid_until);
+                }
                 self.sent = Some(now);
             }
             Action::BeginTerm { valid_until, .. } => {
