@@ -211,7 +211,10 @@ impl Campaign {
         reply: ReadReply,
     ) -> Option<Phase> {
         match reply {
-            ReadReply::Absent => self.on_view(candidate, step, None, Holder::Nobody),
+            ReadReply::Absent => {
+                candidate.report_leader(step, None);
+                self.on_view(candidate, step, None, self.holder_of_nothing())
+            }
             ReadReply::Corrupt { revision, nonce } => {
                 candidate.report_leader(step, None);
                 // A repair must not make the transitions fall; there were never more than writes.
@@ -245,7 +248,8 @@ impl Campaign {
             return Some(step.finish(End::Outcome(Outcome::AlreadyCompleted), None));
         }
         let changed = self.note(step.now, version, holder);
-        let alive = changed && matches!(holder, Holder::Somebody(_) | Holder::Corrupt);
+        let seen = matches!(holder, Holder::Somebody(_) | Holder::Corrupt) && version.is_some();
+        let alive = changed && seen;
         let hopeless = alive || self.claims_in_vain(candidate, step);
         if self.timed_out(candidate, step.now) && hopeless {
             return Some(give_up(step));
@@ -253,6 +257,15 @@ impl Campaign {
         let next_look = step.now + self.pace(candidate, step);
         self.next_try = self.claimable_at().map_or(next_look, |at| next_look.min(at));
         None
+    }
+
+    /// A record does not vanish by itself: somebody has removed the lock, or its store shows less
+    /// than it holds. Who held the lease may not know yet, so that lease is waited for once more.
+    fn holder_of_nothing(&self) -> Holder {
+        match self.view.as_ref().map(|view| view.holder) {
+            Some(holder @ (Holder::Somebody(_) | Holder::Corrupt)) => holder,
+            _ => Holder::Nobody,
+        }
     }
 
     /// Keeps what was seen; says whether the version differs from an earlier one.

@@ -53,12 +53,15 @@ pub(super) enum Failed {
     Fatal(LockError, Arc<str>),
 }
 
+/// Takes the lock that the thread is to serve.
+pub(super) type HandOver = Sender<Box<dyn Lock>>;
+
 /// Starts the thread, which serves the lock that it is handed. It ends when nobody can send
 /// requests any more.
 pub(super) fn start_lock_thread(
     describe: String,
     clock: Clock,
-) -> Result<(Sender<Request>, Sender<Box<dyn Lock>>), Error> {
+) -> Result<(Sender<Request>, HandOver), Error> {
     // Without a buffer a request is taken by an idle thread or not at all: one that belongs to a
     // run which has given up on a hung call is dropped with that run.
     let (sender, requests) = bounded(0);

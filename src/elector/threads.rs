@@ -24,40 +24,6 @@ pub(super) fn start(name: &'static str, body: impl FnOnce() + Send + 'static) ->
 #[cfg(test)]
 pub(super) use refusal::refuse;
 
-/// Threads that can't be started, for tests.
-#[cfg(test)]
-mod refusal {
-    use super::{Arc, Error};
-    use parking_lot::Mutex;
-    use std::cell::RefCell;
-
-    type Refused = Arc<Mutex<Option<&'static str>>>;
-
-    thread_local! {
-        /// The same for a thread and all that descend from it.
-        static REFUSED: RefCell<Refused> = RefCell::default();
-    }
-
-    /// From now on this thread and its descendants can start no thread of this name.
-    pub(crate) fn refuse(name: Option<&'static str>) {
-        REFUSED.with_borrow(|refused| *refused.lock() = name);
-    }
-
-    pub(super) fn of_children<F: FnOnce()>(
-        name: &'static str,
-        body: F,
-    ) -> Result<impl FnOnce() + use<F>, Error> {
-        let refused = REFUSED.with_borrow(Arc::clone);
-        if *refused.lock() == Some(name) {
-            return Err(Error::Thread { name, source: std::io::ErrorKind::WouldBlock.into() });
-        }
-        Ok(move || {
-            REFUSED.set(refused);
-            body();
-        })
-    }
-}
-
 /// Calls user code, and turns a panic of it into what it said.
 pub(super) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
@@ -142,4 +108,38 @@ fn once<T>(
     let panic = caught(|| callback(message)).err();
     // The election may have ended by a panic of its own; then nobody listens.
     let _ = returned.try_send(wrap(panic));
+}
+
+/// Threads that can't be started, for tests.
+#[cfg(test)]
+mod refusal {
+    use super::{Arc, Error};
+    use parking_lot::Mutex;
+    use std::cell::RefCell;
+
+    type Refused = Arc<Mutex<Option<&'static str>>>;
+
+    thread_local! {
+        /// The same for a thread and all that descend from it.
+        static REFUSED: RefCell<Refused> = RefCell::default();
+    }
+
+    /// From now on this thread and its descendants can start no thread of this name.
+    pub(crate) fn refuse(name: Option<&'static str>) {
+        REFUSED.with_borrow(|refused| *refused.lock() = name);
+    }
+
+    pub(super) fn of_children<F: FnOnce()>(
+        name: &'static str,
+        body: F,
+    ) -> Result<impl FnOnce() + use<F>, Error> {
+        let refused = REFUSED.with_borrow(Arc::clone);
+        if *refused.lock() == Some(name) {
+            return Err(Error::Thread { name, source: std::io::ErrorKind::WouldBlock.into() });
+        }
+        Ok(move || {
+            REFUSED.set(refused);
+            body();
+        })
+    }
 }

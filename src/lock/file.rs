@@ -146,7 +146,7 @@ impl FileLock {
 
     fn look(&mut self) -> Result<(), LockError> {
         // Only a head that is known to be the highest may be looked at without a listing.
-        let whole = |head: &&Head| !head.gone && self.hidden_above(head).is_none();
+        let whole = |head: &&Head| self.hidden_above(head).is_none();
         let known = self.head.as_deref().filter(whole);
         let mut step = Observe::new(known, self.first_contact);
         let sight = self.run(&mut step);
@@ -155,12 +155,7 @@ impl FileLock {
         self.first_contact = false;
         match sight {
             Sight::Unchanged => {}
-            Sight::Nothing => {
-                self.head = None;
-                self.highest = None;
-                self.memory.forget();
-            }
-            Sight::Empty(directory) => self.emptied(directory),
+            Sight::Nothing => self.vanished(),
             Sight::Head(head) => {
                 if self.hidden_above(&head).is_some() {
                     // The listing went back.
@@ -174,32 +169,19 @@ impl FileLock {
         Ok(())
     }
 
-    /// The log never becomes empty again by itself. Where it was seen to have a head, that head is
-    /// still waited for, as another version of it, and numbers go on above the highest.
-    fn emptied(&mut self, directory: DirectoryId) {
-        self.memory.forget();
-        let Some((_, highest)) = self.highest.filter(|(known, _)| *known == directory) else {
-            self.head = None;
-            return;
-        };
-        let is_last = |head: &Box<Head>| (head.directory, head.generation) == (directory, highest);
-        let now = self.clock.now();
-        let mut head = self.head.take().filter(is_last).unwrap_or_else(|| {
-            Box::new(Head {
-                directory,
-                generation: highest,
-                text: None,
-                content: Content::Corrupt("the names of the log are gone".to_owned()),
-                read_at: now,
-                listed_at: now,
-                gone: false,
-            })
-        });
-        if !head.gone {
-            head.gone = true;
-            log::warn!("{}: the names of its log are gone", self.path.display());
+    /// The log never becomes empty again by itself, nor does its directory go: whoever claims in a
+    /// new one claims its first generation, whatever was seen of the old one. Claims of different
+    /// names would not exclude each other.
+    fn vanished(&mut self) {
+        if let Some(head) = self.head.take() {
+            log::warn!(
+                "{}: generation {} and all others are gone; fencing tokens start again",
+                self.path.display(),
+                head.generation
+            );
         }
-        self.head = Some(head);
+        self.highest = None;
+        self.memory.forget();
     }
 
     fn note_highest(&mut self, (directory, generation): (DirectoryId, u64)) {
@@ -219,8 +201,7 @@ impl FileLock {
     /// change of either starts the wait again.
     fn version(&self, head: &Head) -> u64 {
         // An odd factor maps no two generations to one number.
-        let hidden = self.hidden_above(head).unwrap_or(u64::from(head.gone));
-        head.nonce() ^ hidden.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        head.nonce() ^ self.hidden_above(head).unwrap_or(0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
     fn observed(&self) -> Result<Option<Observed>, LockError> {
@@ -303,7 +284,6 @@ impl FileLock {
             content: Content::Entry(Box::new(entry)),
             read_at: now,
             listed_at: started,
-            gone: false,
         }));
         self.term = Some(Term { directory, token: generation, text, generation, confirmed_at });
         let until = started + budget / 2;

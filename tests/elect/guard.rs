@@ -285,6 +285,15 @@ fn a_guard_that_was_frozen_takes_the_renewals_that_it_missed() {
 }
 
 #[test]
+fn an_order_that_waited_until_the_term_had_passed_starts_nothing() {
+    for _ in 0..20 {
+        let mut late = guard("touch ran").term(Duration::ZERO).start();
+        assert_eq!(late.code(), Some(76));
+        assert!(!late.place.path("ran").exists());
+    }
+}
+
+#[test]
 fn a_term_that_has_passed_starts_nothing() {
     let place = Place::new();
     let (elect, theirs) = control::pair().unwrap();

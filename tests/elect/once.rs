@@ -153,3 +153,12 @@ fn status_says_who_leads_and_changes_nothing() {
     assert!(text.contains("node-7") && text.contains("ago"), "{text}");
     drop(leader);
 }
+
+#[test]
+fn a_success_stands_though_what_it_left_behind_is_ended_later() {
+    let place = Place::new();
+    let script = "setsid sh -c 'trap \"\" TERM; sleep 30; sleep 30' >/dev/null 2>&1 & exit 0";
+    let limits = ["--term-limit", "500ms", "--kill-after", "1s"];
+    assert_eq!(once(&place).with(FAST).with(limits).script(script).finish().code, Some(0));
+    assert_eq!(status(&place)["state"], "completed");
+}

@@ -309,7 +309,7 @@ impl Candidate {
     ) -> ReadReply {
         match sight {
             Ok(Sight::Unchanged) => {}
-            Ok(Sight::Nothing | Sight::Empty(_)) => self.head = None,
+            Ok(Sight::Nothing) => self.head = None,
             Ok(Sight::Head(head)) => {
                 self.memory.note(head.directory, head.generation, head.read_at);
                 self.head = Some(head);

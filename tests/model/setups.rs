@@ -36,8 +36,8 @@ fn setup(name: &'static str, candidates: &[Candidate], horizon: u64, budget: Bud
 }
 
 /// "Free" candidates may be paused between any two steps, and their messages be late, as often and
-/// for as long as the world lasts; in the others a candidate may fall behind like that once (or
-/// two), which leaves room for longer stories.
+/// for as long as the world lasts; in the others one candidate (or two) may fall behind like that
+/// once, which leaves room for longer stories.
 pub fn short() -> Vec<Setup> {
     let one_lag = Budget { lags: 1, ..NOTHING };
     let fault = Budget { faults: 1, ..NOTHING };

@@ -38,6 +38,11 @@ pub enum Order {
 pub enum Report {
     /// COMMAND was stopped by this signal of the terminal.
     Paused(i32),
+    /// COMMAND itself has ended, though what it left behind may still run.
+    Ended {
+        /// The guard had told it to end before.
+        told: bool,
+    },
 }
 
 /// A message as it crosses the socket.
@@ -73,12 +78,18 @@ impl Message for Order {
 
 impl Message for Report {
     fn encode(self) -> (u8, u64) {
-        let Report::Paused(signal) = self;
-        (b'P', u64::from(signal.unsigned_abs()))
+        match self {
+            Report::Paused(signal) => (b'P', u64::from(signal.unsigned_abs())),
+            Report::Ended { told } => (b'E', u64::from(told)),
+        }
     }
 
     fn decode(kind: u8, number: u64) -> Option<Self> {
-        (kind == b'P').then_some(Report::Paused(number as i32))
+        match kind {
+            b'P' => Some(Report::Paused(number as i32)),
+            b'E' => Some(Report::Ended { told: number != 0 }),
+            _ => None,
+        }
     }
 }
 

@@ -99,7 +99,9 @@ fn examine(args: &DoctorArgs) -> Result<(Case, Verdict), Trouble> {
     // Where no lock may stand anyway nobody needs to be waited for; and there names may come late.
     let distrusted = file_system.as_ref().is_some_and(|found| found.kind.distrust().is_some());
     let peers = if distrusted { 0 } else { args.peers };
-    let mut case = Case { file_system, findings: Findings::default(), hosts: 1, hung: None };
+    let findings = Findings::default();
+    let mut case =
+        Case { directory: directory.clone(), file_system, findings, hosts: 1, hung: None };
     let at = directory.clone();
     let examined = Script::begin(&mut crew, &progress, at, &host, peers, args.peer_wait)
         .and_then(|mut script| play(&mut script, &mut case, &mut session));

@@ -102,6 +102,8 @@ struct Guard {
     /// COMMAND's process group, which is also its process id; known to be ours until it is reaped.
     group: Pid,
     command_code: Option<u8>,
+    /// COMMAND was told to end, before it did.
+    told: bool,
     paused: bool,
     connected: bool,
 }
@@ -123,6 +125,9 @@ impl Guard {
         lease.set_at(args.deadline)?;
         let Some(stdin) = wait_for_begin(&lease)? else { return Ok(None) };
         let terminal = Pid::from_raw(args.lender).and_then(Terminal::of);
+        if lease.has_fired() {
+            return Ok(None);
+        }
         let child = start_command(args, stdin)?;
         let kill_after = Duration::from_millis(args.kill_after_millis);
         let loss_grace = Duration::from_millis(args.loss_grace_millis);
@@ -134,6 +139,7 @@ impl Guard {
             terminal,
             group: child,
             command_code: None,
+            told: false,
             paused: false,
             connected: true,
         }))
@@ -214,9 +220,12 @@ impl Guard {
         }
     }
 
-    fn signal(&self, signal: Signal) {
+    fn signal(&mut self, signal: Signal) {
         match self.command_code {
-            None => descendants::signal_group_and_escaped(self.group, signal),
+            None => {
+                self.told = true;
+                descendants::signal_group_and_escaped(self.group, signal);
+            }
             // The number of a group whose leader is buried may soon be another's.
             Some(_) => descendants::signal_all(signal, None),
         }
@@ -245,6 +254,8 @@ impl Guard {
             (None, None) => return,
         };
         self.command_code = Some(code);
+        // What comes after this concerns only what COMMAND left behind.
+        let _ = control::send(control_socket(), Report::Ended { told: self.told }, None);
         if by_signal.is_some()
             && let Some(terminal) = &self.terminal
         {
@@ -303,7 +314,10 @@ fn child_signals() -> io::Result<UnixStream> {
 fn wait_for_begin(lease: &Timer) -> io::Result<Option<File>> {
     loop {
         match control::try_receive(control_socket()) {
-            Received::Message(Order::Begin, Some(stdin)) => return Ok(Some(stdin)),
+            // A guard that was frozen finds the order, and the term may be long over.
+            Received::Message(Order::Begin, Some(stdin)) => {
+                return Ok(Some(stdin).filter(|_| !lease.has_fired()));
+            }
             Received::Nothing => {}
             Received::Message(..) | Received::Closed => return Ok(None),
         }

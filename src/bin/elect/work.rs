@@ -67,7 +67,7 @@ impl Work {
             ],
         };
         let guarded = Guarded::start(&plan, deadline)?;
-        Watch { work: self, term, guarded, deadline, end: End::NotYet, order: None }
+        Watch { work: self, term, guarded, deadline, end: End::NotYet, order: None, told: None }
             .until_the_end()
             .map(Some)
     }
@@ -83,6 +83,8 @@ struct Watch<'a> {
     end: End,
     /// An order that the guard has not heard yet.
     order: Option<Order>,
+    /// Whether COMMAND had been told to end before it did; known once it has.
+    told: Option<bool>,
 }
 
 /// How far the term is on its way to its end.
@@ -106,6 +108,7 @@ impl Watch<'_> {
                 recv(stop) -> _ => stop = never(),
                 recv(self.guarded.reports()) -> report => match report {
                     Ok(Report::Paused(_)) => not_stopped = pause(),
+                    Ok(Report::Ended { told }) => self.told = Some(told),
                     Err(_) => break,
                 },
                 recv(self.work.continued) -> _ => not_stopped = self.go_on(),
@@ -121,7 +124,8 @@ impl Watch<'_> {
             }
             self.tell_guard();
         }
-        let told_to_end = self.end > End::NotYet;
+        // A guard that is gone can't say; then an order that was given counts as heard.
+        let told_to_end = self.told.unwrap_or(self.end > End::NotYet);
         Ok(Exit { code: self.guarded.finish()?, told_to_end })
     }
 

@@ -4,6 +4,21 @@ use super::*;
 use crate::record::MAX_LEASE_DURATION;
 
 #[test]
+fn a_record_that_vanishes_is_waited_for_like_one_that_changed() {
+    let mut bench = Bench::seeing(settings(), others("b", 4));
+    bench.at(2000).expect(&["read"]).absent().expect(&["no leader"]);
+    for look in 2..=8 {
+        bench.at(2000 * look).expect(&["read"]).absent().expect_nothing();
+    }
+    bench.at(17_000).expect(&["acquire over nothing"]);
+    // A release can't be taken back by vanishing.
+    let mut bench = Bench::seeing(settings(), others("b", 4));
+    bench.at(2000).found(of_kind(RecordKind::Released, others("b", 5)));
+    bench.write(WriteReply::Conflict).absent();
+    bench.expect(&["read", "no leader", "acquire over 5", "read", "acquire over nothing"]);
+}
+
+#[test]
 fn an_absent_record_is_claimed_at_once() {
     let mut bench = Bench::new(settings());
     bench.expect(&["read"]);

@@ -18,17 +18,11 @@ pub struct Predecessor {
     directory: DirectoryId,
     generation: u64,
     text: Option<Text>,
-    gone: bool,
 }
 
 impl From<&Head> for Predecessor {
     fn from(head: &Head) -> Self {
-        Self {
-            directory: head.directory,
-            generation: head.generation,
-            text: head.text.clone(),
-            gone: head.gone,
-        }
+        Self { directory: head.directory, generation: head.generation, text: head.text.clone() }
     }
 }
 
@@ -132,8 +126,7 @@ impl Claim {
     }
 
     fn listed(&mut self, now: Instant, highest: Option<u64>) -> Next<Result<Claimed, Fault>> {
-        let standing = self.after.as_ref().filter(|after| !after.gone);
-        if highest != standing.map(|after| after.generation) {
+        if highest != self.after.as_ref().map(|after| after.generation) {
             return self.fail(FaultKind::Conflict, "the head has changed");
         }
         // It would be lost anyway, and stand in the way of others.
@@ -206,9 +199,6 @@ impl Claim {
     }
 
     fn predecessor_stands(&self, reply: &Reply) -> bool {
-        if self.after.as_ref().is_some_and(|after| after.gone) {
-            return *reply == Reply::Missing;
-        }
         match (reply, self.after.as_ref().map(|after| &after.text)) {
             (Reply::Text(text), Some(Some(waited_for))) => text == waited_for,
             (Reply::NotALink, Some(None)) => true,

@@ -26,8 +26,6 @@ pub struct Head {
     pub read_at: Instant,
     /// An instant before the listing that showed it.
     pub listed_at: Instant,
-    /// The log was seen to be empty after that: whatever this says, its name is gone.
-    pub gone: bool,
 }
 
 /// What the head says.
@@ -58,10 +56,8 @@ impl Head {
 /// What observing found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Sight {
-    /// No directory.
+    /// No directory, or one without a generation.
     Nothing,
-    /// A directory without a generation.
-    Empty(DirectoryId),
     /// The head that was known still stands.
     Unchanged,
     /// A head.
@@ -174,7 +170,6 @@ impl Observe {
             content,
             read_at: now,
             listed_at: self.listing_began,
-            gone: false,
         };
         let released = matches!(&head.content,
             Content::Entry(entry) if entry.record.kind == RecordKind::Released);
@@ -242,7 +237,7 @@ impl Step for Observe {
                     self.highest = self.highest.max(highest);
                     self.ask(At::ReadingHead(highest), Op::Read(highest))
                 }
-                None => Next::Done(Ok(Sight::Empty(self.directory))),
+                None => Next::Done(Ok(Sight::Nothing)),
             },
             (At::ReadingHead(generation), reply) => self.read_head(now, generation, reply),
             (At::ReadingBelow, reply) => self.read_below(reply),

@@ -322,22 +322,6 @@ fn a_path_that_cannot_be_a_lock_is_refused_with_a_remedy() {
 }
 
 #[test]
-fn a_log_that_was_emptied_is_waited_for_and_its_tokens_go_on() {
-    let bench = Bench::new();
-    let (mut leader, mut other) = (bench.lock(), bench.lock());
-    acquire(&mut leader, 1);
-    let seen = other.get(BUDGET).unwrap().unwrap();
-    std::fs::remove_file(bench.path().join(name_of(1))).unwrap();
-    bench.clock.advance(SECOND * 11);
-    let emptied = other.get(BUDGET).unwrap().unwrap();
-    assert_eq!(emptied.record.kind, RecordKind::Held);
-    assert_ne!(emptied.nonce, seen.nonce, "another version, so the wait begins again");
-    assert_eq!(other.get(BUDGET).unwrap().unwrap(), emptied);
-    let next = other.write(Intent::Acquire, &record(2), Some(emptied.revision), BUDGET).unwrap();
-    assert_eq!(next, Revision(2));
-}
-
-#[test]
 fn a_release_over_a_corrupt_head_waits_for_the_lease_of_who_may_stand_behind_it() {
     for (leads, lease) in [(true, SECOND * 600), (false, MAX_LEASE_DURATION)] {
         let bench = Bench::new();
@@ -355,4 +339,47 @@ fn a_release_over_a_corrupt_head_waits_for_the_lease_of_who_may_stand_behind_it(
         let seen = bench.lock().get(BUDGET).unwrap().unwrap();
         assert_eq!((seen.record.kind, seen.record.lease_duration), (RecordKind::Held, lease));
     }
+}
+
+/// Lets somebody else act right before this lock's first creation.
+struct Interrupted<S> {
+    store: S,
+    before_creating: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl<S: Store> Store for Interrupted<S> {
+    fn perform(&mut self, op: &Op) -> Reply {
+        if matches!(op, Op::Create(..))
+            && let Some(act) = self.before_creating.take()
+        {
+            act();
+        }
+        self.store.perform(op)
+    }
+}
+
+#[test]
+fn in_an_emptied_log_all_claim_the_same_name_whatever_they_have_seen_before() {
+    let bench = Bench::new();
+    let mut earlier = bench.lock();
+    let token = acquire(&mut earlier, 1);
+    earlier.write(Intent::Renew, &of_term(&record(1), token), Some(token), BUDGET).unwrap();
+    let options = FileLock::options().clock(bench.clock.clone());
+    let won = std::sync::Arc::new(parking_lot::Mutex::new(None));
+    let (mut fresh, told) = (bench.lock(), std::sync::Arc::clone(&won));
+    let claims = move || *told.lock() = Some(acquire(&mut fresh, 3));
+    let store = Interrupted {
+        store: options.store(&bench.path()),
+        before_creating: Some(Box::new(claims)),
+    };
+    let mut knowing = options.open_store(bench.path(), store);
+    knowing.get(BUDGET).unwrap().unwrap();
+    for generation in [1, 2] {
+        std::fs::remove_file(bench.path().join(name_of(generation))).unwrap();
+    }
+    bench.clock.advance(SECOND * 11);
+    let seen = knowing.get(BUDGET).unwrap().map(|seen| seen.revision);
+    let claim = knowing.write(Intent::Acquire, &record(2), seen, BUDGET);
+    assert_eq!(won.lock().take(), Some(Revision(1)));
+    assert!(matches!(claim, Err(LockError::Conflict(_))), "two lead: {claim:?}");
 }

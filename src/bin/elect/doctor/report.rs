@@ -170,8 +170,11 @@ mod tests {
     #[test]
     fn json_has_the_promised_keys() {
         let findings = Findings { answers_here: vec![100], ..Findings::default() };
-        let case = Case { file_system: None, findings, hosts: 1, hung: None };
-        let value = json_of(Path::new("/x"), &case, &judge(&case));
+        let directory = Path::new("/x");
+        let file_system = None;
+        let case =
+            Case { directory: directory.into(), file_system, findings, hosts: 1, hung: None };
+        let value = json_of(directory, &case, &judge(&case));
         assert_eq!(value["verdict"], "refuse");
         assert_eq!(value["answerHere"]["p99Micros"], 100);
         for key in

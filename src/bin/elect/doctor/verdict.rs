@@ -4,6 +4,7 @@
 //! its whole text from the start; who opens and lists the directory sees what stands in it. The
 //! rest is told because people and other programs rely on it. Pure.
 
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use leaderelection::{FileSystem, FileSystemKind};
@@ -16,6 +17,8 @@ use super::timing::{LINK, REMOVE};
 /// All that a verdict rests on.
 #[derive(Clone, Debug)]
 pub struct Case {
+    /// What was asked about.
+    pub directory: PathBuf,
     /// Where the system told it.
     pub file_system: Option<FileSystem>,
     /// By the workers of this host.
@@ -86,6 +89,7 @@ pub fn judge(case: &Case) -> Verdict {
     checks.extend(case.findings.refusals_elsewhere.iter().map(|refusal| {
         check("other hosts", Sign::Bad, format!("another host refuses: {refusal}"))
     }));
+    checks.extend(purges(&case.directory));
     let settings = advise(&case.findings);
     let grave = |check: &&Check| matches!(check.sign, Sign::Bad | Sign::Unknown);
     let mut reasons: Vec<String> = checks
@@ -316,6 +320,19 @@ fn clock(findings: &Findings) -> Option<Check> {
     Some(match skew.unsigned_abs() > error + 1000 {
         true => check("clock", Sign::Note, format!("{detail} (the lock compares none)")),
         false => check("clock", Sign::Good, detail),
+    })
+}
+
+/// Nothing tells whether old files are removed, but places where they often are have a name.
+fn purges(directory: &Path) -> Option<Check> {
+    let is_of_that_name = |part: Component<'_>| {
+        let part = part.as_os_str().to_string_lossy().to_lowercase();
+        ["scratch", "tmp", "temp", "work"].iter().any(|name| part.starts_with(name))
+    };
+    directory.components().any(is_of_that_name).then(|| {
+        let detail =
+            "such places are often purged of old files: keep no completed lock here for long";
+        check("purges", Sign::Note, detail)
     })
 }
 

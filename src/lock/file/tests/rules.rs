@@ -76,7 +76,6 @@ fn head(generation: u64, text: &Text) -> Head {
         content: Content::Entry(entry),
         read_at: at(0),
         listed_at: at(0),
-        gone: false,
     }
 }
 

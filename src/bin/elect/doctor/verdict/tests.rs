@@ -30,7 +30,8 @@ fn well(mount: &str, hosts: usize) -> Case {
         times: times.into(),
         ..Findings::default()
     };
-    Case { file_system: FileSystem::from_mountinfo(mount), findings, hosts, hung: None }
+    let file_system = FileSystem::from_mountinfo(mount);
+    Case { directory: "/home/me".into(), file_system, findings, hosts, hung: None }
 }
 
 /// The decision, and the reasons in one text.
@@ -148,6 +149,13 @@ fn a_name_that_stays_absent_is_refused_if_listing_does_not_help() {
     assert_eq!(decide(&case).0, Decision::Trust);
     case.findings.appearances[0].listed_micros = None;
     refused(&case, "stays absent");
+}
+
+#[test]
+fn where_old_files_are_often_removed_that_is_noted() {
+    let case = |path: &str| Case { directory: path.into(), ..well(NFS, 2) };
+    assert_eq!(sign_of(&case("/scratch1/me"), "purges"), Sign::Note);
+    assert_eq!(purges(Path::new("/home/me/homework")), None);
 }
 
 #[test]
