@@ -126,7 +126,7 @@ impl FileLock {
             durable: options.durable,
             head: None,
             term: None,
-            memory: Memory::new(store::boot_id()),
+            memory: Memory::new(options.boot.clone().or_else(store::boot_id)),
             highest: None,
             due: None,
             first_contact: true,

@@ -52,8 +52,8 @@ fn expected(mutant: Mutant) -> (&'static [Rule], u64) {
     match mutant {
         Mutant::ReleaseBeforeTheWorkHasEnded => (&[Rule::WorkEndsFirst], 20),
         Mutant::LateReplyRevives => (&[Rule::StaysEnded], 100),
-        Mutant::UnknownTakenAsFailed => (overlap, 500),
-        _ => (overlap, 100),
+        Mutant::UnknownTakenAsFailed => (overlap, 1000),
+        _ => (overlap, 200),
     }
 }
 

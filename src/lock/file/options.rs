@@ -10,6 +10,7 @@ use rustix::fs::Access;
 use crate::clock::Clock;
 use crate::error::{Failure, LockError};
 use crate::lock::file::FileLock;
+use crate::lock::file::entry::BootId;
 use crate::lock::file::store::Directory;
 use crate::lock::file::trust;
 
@@ -22,6 +23,7 @@ pub struct FileLockOptions {
     trust_anyway: bool,
     pub(super) clock: Clock,
     pub(super) seed: Option<u64>,
+    pub(super) boot: Option<BootId>,
 }
 
 impl Default for FileLockOptions {
@@ -33,6 +35,7 @@ impl Default for FileLockOptions {
             trust_anyway: false,
             clock: Clock::system(),
             seed: None,
+            boot: None,
         }
     }
 }
@@ -84,6 +87,14 @@ impl FileLockOptions {
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// The boot whose clock it is, for witnesses of sweeps. Default: this machine's.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn boot(mut self, boot: &str) -> Self {
+        self.boot = Some(boot.into());
         self
     }
 

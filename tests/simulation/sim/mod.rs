@@ -6,6 +6,8 @@
 mod candidate;
 pub mod check;
 pub mod cli;
+mod directory;
+mod fiber;
 mod files;
 mod liveness;
 pub mod many;

@@ -309,7 +309,7 @@ impl StorePlan {
     fn new(rng: &mut Rng, nodes: &[NodePlan]) -> Self {
         let deadlines = nodes.iter().map(|node| nanos(node.settings.renew_deadline));
         let shortest = deadlines.min().unwrap_or(SECOND);
-        let kinds = [StoreKind::Strict, StoreKind::Strict, StoreKind::Stale];
+        let kinds = [StoreKind::Strict, StoreKind::Strict, StoreKind::Stale, StoreKind::Files];
         let kind = rng.pick(&kinds);
         // What one request takes must leave room for two before the deadline.
         let slowest = match kind {
@@ -318,11 +318,13 @@ impl StorePlan {
         };
         let longest = rng.spread(100 * MICRO, slowest.max(200 * MICRO));
         let is_stale = kind != StoreKind::Strict;
+        // A view of files is as old as the opening of the directory, which is within a request.
+        let staleness = if kind == StoreKind::Stale { rng.spread(MILLI, 20 * SECOND) } else { 0 };
         Self {
             kind,
             push: rng.chance(400),
             leg: (longest / 10, longest),
-            staleness: if is_stale { rng.spread(MILLI, 20 * SECOND) } else { 0 },
+            staleness,
             stale: if is_stale { rng.spread(1, 500) } else { 0 },
             gaps: kind == StoreKind::Strict && rng.chance(200),
             corrupts: kind != StoreKind::Files && rng.chance(20),
@@ -350,7 +352,7 @@ impl Faults {
             true => rng.spread(1, most),
             false => 0,
         };
-        let requests = RequestFaults {
+        let mut requests = RequestFaults {
             refused: some(100),
             lost: some(100),
             reply_lost: some(100),
@@ -359,6 +361,9 @@ impl Faults {
             fatal: some(2),
         };
         let pauses_in_a_step = some(10);
+        if mutant == Some(Mutant::DeadlineFromTheReply) {
+            requests.hung = 80;
+        }
         Self { gap: rng.spread(3 * SECOND, 2 * MINUTE), blows, requests, pauses_in_a_step }
     }
 }

@@ -17,6 +17,8 @@ pub struct Stats {
     pub events: u64,
     pub steps: u64,
     pub requests: u64,
+    /// System calls of file locks.
+    pub calls: u64,
     pub commits: u64,
     pub runs: u64,
     pub terms: u64,
@@ -39,6 +41,7 @@ impl Stats {
             (&mut self.events, other.events),
             (&mut self.steps, other.steps),
             (&mut self.requests, other.requests),
+            (&mut self.calls, other.calls),
             (&mut self.commits, other.commits),
             (&mut self.runs, other.runs),
             (&mut self.terms, other.terms),
@@ -76,8 +79,8 @@ impl fmt::Display for Stats {
         writeln!(f, "seeds      {} ({:.1} hours, {minutes} minutes)", self.seeds, self.hours())?;
         writeln!(
             f,
-            "work       {} events, {} steps, {} requests, {} writes",
-            self.events, self.steps, self.requests, self.commits
+            "work       {} events, {} steps, {} requests, {} writes, {} system calls",
+            self.events, self.steps, self.requests, self.commits, self.calls
         )?;
         writeln!(
             f,

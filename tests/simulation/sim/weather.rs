@@ -107,8 +107,12 @@ impl World {
         self.next_blow();
     }
 
-    /// Only once, for then everybody waits for an hour.
+    /// Only once, for then everybody waits for an hour; and no completion, which nobody would know
+    /// of any more.
     fn corrupt(&mut self) {
+        if self.checks.is_completed() {
+            return;
+        }
         self.plan.store.corrupts = false;
         self.store.corrupt(self.now, &mut self.rng);
         self.corrupted = self.store.is_corrupt();

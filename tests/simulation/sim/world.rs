@@ -9,6 +9,8 @@ use std::collections::BinaryHeap;
 use leaderelection::testing::{Action, Event, Instant, Jitter};
 
 use super::check::{Checks, Rule, Violation};
+use super::directory::Directory;
+use super::files::FileNode;
 use super::liveness::Liveness;
 use super::mutant::{Machine, Mutant};
 use super::network::Requests;
@@ -126,6 +128,8 @@ pub(super) struct World {
     pub(super) clocks: Vec<NodeClock>,
     pub(super) nodes: Vec<Node>,
     pub(super) store: Store,
+    pub(super) directory: Directory,
+    pub(super) files: Vec<FileNode>,
     pub(super) requests: Requests,
     pub(super) checks: Checks,
     pub(super) liveness: Liveness,
@@ -170,6 +174,8 @@ impl World {
             clocks: clocks.collect(),
             nodes: plan.nodes.iter().map(|_| Node::default()).collect(),
             store: Store::new(&plan.store),
+            directory: Directory::new(plan.store.stale),
+            files: plan.nodes.iter().map(|_| FileNode::default()).collect(),
             requests: Requests::default(),
             checks: Checks::new(checked),
             liveness: Liveness::new(plan.nodes.len()),
@@ -411,6 +417,7 @@ impl World {
         // Who gives up at the first sign of life need not lead.
         let is_patient = settings.acquire_timeout.is_none();
         self.liveness.willing(node, is_patient.then_some(self.now));
+        self.file_started(node);
         self.checks.run_started(node);
         self.stats.runs += 1;
         self.mark(Some(node), || Mark::RunStarted);

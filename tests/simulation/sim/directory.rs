@@ -1,0 +1,223 @@
+//! A directory on a network: names that one client makes, and others see after a while.
+//!
+//! What it may do is what the file protocol allows. Creating, linking and removing a name is atomic.
+//! A listing shows what stands there throughout; what is made or removed meanwhile it may show or
+//! not. A read may show what stood there at any time since the reader opened the directory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use leaderelection::testing::file::{Decoded, DirectoryId, Op, Reply, Text, decode};
+use leaderelection::{Intent, LeaderElectionRecord, RecordKind};
+
+use super::rng::Rng;
+use super::time::{MINUTE, True};
+
+/// For so long it is known what stood under a name that was removed.
+const REMEMBERED: u64 = 10 * MINUTE;
+
+const ID: DirectoryId = DirectoryId { device: 1, inode: 1 };
+
+#[derive(Clone, Debug)]
+struct Name {
+    since: True,
+    text: Text,
+    record: Option<Arc<LeaderElectionRecord>>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    made: bool,
+    names: BTreeMap<u64, Name>,
+    /// What was removed last under a name, and when.
+    removed: BTreeMap<u64, (Name, True)>,
+    /// Out of a thousand reads so many show an older state.
+    stale: u64,
+}
+
+/// When a call was sent, and when its sender opened the directory.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    pub sent: True,
+    pub opened: True,
+}
+
+/// A new head.
+#[derive(Clone, Debug)]
+pub struct Written {
+    pub intent: Intent,
+    pub generation: u64,
+    pub record: Arc<LeaderElectionRecord>,
+}
+
+impl Directory {
+    pub fn new(stale: u64) -> Self {
+        Self { stale, ..Self::default() }
+    }
+
+    /// Carries a call out at `at`; tells of a name that is the highest now.
+    pub fn perform(
+        &mut self,
+        at: True,
+        op: &Op,
+        view: View,
+        rng: &mut Rng,
+    ) -> (Reply, Option<Written>) {
+        if !self.made && *op != Op::Make {
+            return (Reply::Missing, None);
+        }
+        let reply = match op {
+            Op::Open => Reply::Opened(ID),
+            Op::Make if self.made => Reply::Exists,
+            Op::Make => {
+                self.made = true;
+                Reply::Done
+            }
+            Op::List => self.list(at, view, rng),
+            Op::Read(name) => self.read(at, *name, view, rng),
+            Op::Create(name, text) => {
+                let record = match decode(text) {
+                    Decoded::Entry(entry) => Some(Arc::new(entry.record)),
+                    _ => None,
+                };
+                return self.make(at, *name, text.clone(), record, None);
+            }
+            Op::Link { from, to } => match self.names.get(from).cloned() {
+                Some(Name { text, record, .. }) => {
+                    return self.make(at, *to, text, record, Some(Intent::Renew));
+                }
+                None => Reply::Missing,
+            },
+            Op::Remove(name) => match self.names.remove(name) {
+                Some(known) => {
+                    self.removed.insert(*name, (known, at));
+                    self.forget(at);
+                    Reply::Done
+                }
+                None => Reply::Missing,
+            },
+            Op::Sync => Reply::Done,
+        };
+        (reply, None)
+    }
+
+    fn make(
+        &mut self,
+        at: True,
+        name: u64,
+        text: Text,
+        record: Option<Arc<LeaderElectionRecord>>,
+        intent: Option<Intent>,
+    ) -> (Reply, Option<Written>) {
+        if self.names.contains_key(&name) {
+            return (Reply::Exists, None);
+        }
+        let is_highest = self.names.last_key_value().is_none_or(|(highest, _)| *highest < name);
+        let written = record.clone().filter(|_| is_highest).map(|record| {
+            let intent = intent.unwrap_or(match record.kind {
+                RecordKind::Held => Intent::Acquire,
+                RecordKind::Released => Intent::Release,
+                RecordKind::Completed => Intent::Complete,
+            });
+            Written { intent, generation: name, record }
+        });
+        self.names.insert(name, Name { since: at, text, record });
+        (Reply::Done, written)
+    }
+
+    fn forget(&mut self, at: True) {
+        self.removed.retain(|_, (_, removed)| *removed + REMEMBERED > at);
+    }
+
+    fn list(&self, at: True, view: View, rng: &mut Rng) -> Reply {
+        let began = rng.between(view.sent, at);
+        let standing = self.names.iter().filter(|(_, name)| name.since <= began);
+        let mut listed: Vec<u64> = standing.map(|(name, _)| *name).collect();
+        let made = self.names.iter().filter(|(_, name)| name.since > began);
+        let removed = self.removed.iter().filter(|(_, (_, removed))| *removed > began);
+        let uncertain = made.map(|(name, _)| *name).chain(removed.map(|(name, _)| *name));
+        listed.extend(uncertain.filter(|_| rng.chance(500)));
+        listed.sort_unstable();
+        listed.dedup();
+        Reply::Listed(listed.into())
+    }
+
+    fn read(&self, at: True, name: u64, view: View, rng: &mut Rng) -> Reply {
+        let shown = match rng.chance(self.stale) {
+            true => self.as_of(rng.between(view.opened.min(at), at), name),
+            false => self.names.get(&name),
+        };
+        shown.map_or(Reply::Missing, |shown| Reply::Text(shown.text.clone()))
+    }
+
+    fn as_of(&self, at: True, name: u64) -> Option<&Name> {
+        let stood = |known: &&Name| known.since <= at;
+        let removed = self.removed.get(&name).filter(|(_, removed)| *removed > at);
+        let present = self.names.get(&name).filter(stood);
+        present.or_else(|| removed.map(|(known, _)| known).filter(stood))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRESH: View = View { sent: 0, opened: 0 };
+
+    fn text(of: &str) -> Text {
+        of.as_bytes().into()
+    }
+
+    fn made() -> (Directory, Rng) {
+        let (mut directory, mut rng) = (Directory::new(0), Rng::new(1));
+        assert_eq!(directory.perform(0, &Op::Open, FRESH, &mut rng).0, Reply::Missing);
+        assert_eq!(directory.perform(0, &Op::Make, FRESH, &mut rng).0, Reply::Done);
+        (directory, rng)
+    }
+
+    #[test]
+    fn one_of_two_makes_a_name_and_a_link_needs_its_source() {
+        let (mut directory, mut rng) = made();
+        let mut perform = |op: Op| directory.perform(1, &op, FRESH, &mut rng).0;
+        assert_eq!(perform(Op::Create(1, text("a"))), Reply::Done);
+        assert_eq!(perform(Op::Create(1, text("b"))), Reply::Exists);
+        assert_eq!(perform(Op::Link { from: 1, to: 2 }), Reply::Done);
+        assert_eq!(perform(Op::Link { from: 7, to: 8 }), Reply::Missing);
+        assert_eq!(perform(Op::Read(2)), Reply::Text(text("a")));
+        assert_eq!(perform(Op::Remove(2)), Reply::Done);
+        assert_eq!(perform(Op::Read(2)), Reply::Missing);
+    }
+
+    #[test]
+    fn a_listing_shows_what_stands_throughout_and_the_rest_at_times() {
+        let (mut directory, mut rng) = made();
+        for (at, name) in [(10, 1), (50, 2)] {
+            directory.perform(at, &Op::Create(name, text("a")), FRESH, &mut rng);
+        }
+        let view = View { sent: 20, opened: 0 };
+        let mut seen = [0, 0];
+        for _ in 0..1000 {
+            let Reply::Listed(names) = directory.perform(60, &Op::List, view, &mut rng).0 else {
+                panic!("no listing");
+            };
+            assert!(names.contains(&1));
+            seen[usize::from(names.contains(&2))] += 1;
+        }
+        assert!(seen[0] > 100 && seen[1] > 100, "{seen:?}");
+    }
+
+    #[test]
+    fn a_stale_read_shows_nothing_from_before_the_directory_was_opened() {
+        let (mut directory, mut rng) = made();
+        directory.stale = 1000;
+        directory.perform(10, &Op::Create(1, text("a")), FRESH, &mut rng);
+        directory.perform(20, &Op::Remove(1), FRESH, &mut rng);
+        let mut read = |opened| {
+            let view = View { sent: opened, opened };
+            directory.perform(30, &Op::Read(1), view, &mut rng).0
+        };
+        assert_eq!(read(20), Reply::Missing);
+        let shown: Vec<Reply> = (0..100).map(|_| read(15)).collect();
+        assert!(shown.contains(&Reply::Text(text("a"))) && shown.contains(&Reply::Missing));
+    }
+}
