@@ -20,7 +20,7 @@ fn second(number: u64) -> Instant {
 }
 
 fn settings() -> Settings {
-    let plan = Plan::new(&mut Rng::new(0), None);
+    let plan = Plan::new(&mut Rng::new(0), None, None);
     Settings {
         retry_period: RETRY,
         renew_deadline: RETRY * 5,

@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use super::many::{Batch, Outcome, run_many};
 use super::mutant::{MUTANTS, Mutant};
+use super::plan::{STORE_KINDS, StoreKind};
 use super::svg;
 use super::time::{SECOND, True};
 use super::trace::{Seconds, timeline};
 use super::world::{Options, Report, run};
 
 const USAGE: &str = "\
-usage: simulate [--seeds N] [--from S] [--minutes M] [--threads T] [--mutant NAME]
-       simulate --seed S [--svg FILE] [--between SECONDS SECONDS] [--minutes M] [--mutant NAME]
+usage: simulate [--seeds N] [--seconds R] [--from S] [--threads T] [OPTIONS]
+       simulate --seed S [--svg FILE] [--between SECONDS SECONDS] [OPTIONS]
+options: [--minutes M] [--store Strict|Stale|Files] [--mutant NAME]
 
 The first form runs N seeds (1000) from S (0), each for M simulated minutes (60), on T threads (2),
-and ends at the first seed that breaks a rule: it prints what led to it, and draws it in
+begins none after R seconds of real time, and ends at the first seed that breaks a rule: it prints what led to it, and draws it in
 simulation-SEED.svg. The second form does that for one seed, whatever comes of it.
 ";
 
@@ -32,9 +34,11 @@ pub struct Arguments {
     between: Option<(True, True)>,
     from: u64,
     seeds: u64,
+    seconds: Option<u64>,
     minutes: u64,
     threads: usize,
     mutant: Option<Mutant>,
+    store: Option<StoreKind>,
 }
 
 impl Arguments {
@@ -50,9 +54,11 @@ impl Arguments {
             between: None,
             from: 0,
             seeds: 1000,
+            seconds: None,
             minutes: 60,
             threads: 2,
             mutant: None,
+            store: None,
         };
         let mut words = words.into_iter();
         while let Some(name) = words.next() {
@@ -62,9 +68,11 @@ impl Arguments {
                 "--svg" => arguments.svg = Some(value()?.into()),
                 "--from" => arguments.from = number(&value()?)?,
                 "--seeds" => arguments.seeds = number(&value()?)?,
+                "--seconds" => arguments.seconds = Some(number(&value()?)?),
                 "--minutes" => arguments.minutes = number(&value()?)?,
                 "--threads" => arguments.threads = number(&value()?)? as usize,
                 "--mutant" => arguments.mutant = Some(mutant(&value()?)?),
+                "--store" => arguments.store = Some(store(&value()?)?),
                 "--between" => {
                     let (from, to) = (number(&value()?)?, number(&value()?)?);
                     arguments.between = Some((from * SECOND, to.max(from + 1) * SECOND));
@@ -76,7 +84,8 @@ impl Arguments {
     }
 
     fn options(&self, traced: bool) -> Options {
-        Options { minutes: self.minutes, mutant: self.mutant, traced }
+        let Self { minutes, mutant, store, .. } = *self;
+        Options { minutes, mutant, store, traced }
     }
 }
 
@@ -87,6 +96,11 @@ fn number(text: &str) -> Result<u64, String> {
 fn mutant(name: &str) -> Result<Mutant, String> {
     let found = MUTANTS.into_iter().find(|mutant| format!("{mutant:?}") == name);
     found.ok_or_else(|| format!("unknown mutant {name}; there are {MUTANTS:?}"))
+}
+
+fn store(name: &str) -> Result<StoreKind, String> {
+    let found = STORE_KINDS.into_iter().find(|kind| format!("{kind:?}") == name);
+    found.ok_or_else(|| format!("unknown store {name}; there are {STORE_KINDS:?}"))
 }
 
 /// Does what was asked for; `false` where a seed broke a rule.
@@ -109,7 +123,7 @@ fn run_batch(arguments: &Arguments) -> std::io::Result<bool> {
         from: arguments.from,
         seeds: arguments.seeds,
         threads: arguments.threads,
-        at_most: None,
+        at_most: arguments.seconds.map(Duration::from_secs),
         options: arguments.options(false),
     };
     let asserted = if cfg!(debug_assertions) { "with" } else { "without" };

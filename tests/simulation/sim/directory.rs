@@ -1,8 +1,8 @@
 //! A directory on a network: names that one client makes, and others see after a while.
 //!
-//! What it may do is what the file protocol allows. Creating, linking and removing a name is atomic.
-//! A listing shows what stands there throughout; what is made or removed meanwhile it may show or
-//! not. A read may show what stood there at any time since the reader opened the directory.
+//! What it may do is what the file protocol allows. Creating, linking and removing a name is
+//! atomic. A listing shows what stands there throughout; what is made or removed meanwhile it may
+//! show or not. A read may show what stood there at any time since the reader opened the directory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub struct Directory {
     removed: BTreeMap<u64, (Name, True)>,
     /// Out of a thousand reads so many show an older state.
     stale: u64,
+    /// A mutant: creating a name replaces what stands there.
+    replaces: bool,
 }
 
 /// When a call was sent, and when its sender opened the directory.
@@ -51,8 +53,8 @@ pub struct Written {
 }
 
 impl Directory {
-    pub fn new(stale: u64) -> Self {
-        Self { stale, ..Self::default() }
+    pub fn new(stale: u64, replaces: bool) -> Self {
+        Self { stale, replaces, ..Self::default() }
     }
 
     /// Carries a call out at `at`; tells of a name that is the highest now.
@@ -109,7 +111,7 @@ impl Directory {
         record: Option<Arc<LeaderElectionRecord>>,
         intent: Option<Intent>,
     ) -> (Reply, Option<Written>) {
-        if self.names.contains_key(&name) {
+        if self.names.contains_key(&name) && !(self.replaces && intent.is_none()) {
             return (Reply::Exists, None);
         }
         let is_highest = self.names.last_key_value().is_none_or(|(highest, _)| *highest < name);
@@ -169,7 +171,7 @@ mod tests {
     }
 
     fn made() -> (Directory, Rng) {
-        let (mut directory, mut rng) = (Directory::new(0), Rng::new(1));
+        let (mut directory, mut rng) = (Directory::new(0, false), Rng::new(1));
         assert_eq!(directory.perform(0, &Op::Open, FRESH, &mut rng).0, Reply::Missing);
         assert_eq!(directory.perform(0, &Op::Make, FRESH, &mut rng).0, Reply::Done);
         (directory, rng)

@@ -1,5 +1,5 @@
-//! The rules of the election broken on purpose, by an adaptor between the machine and its world. The
-//! machine itself has no hooks for that.
+//! The rules of the election broken on purpose, by an adaptor between the machine and its world.
+//! The machine itself has no hooks for that.
 
 use std::time::Duration;
 
@@ -31,9 +31,11 @@ pub enum Mutant {
     ClaimWithoutComparing,
     /// Every holder is said to be proven dead.
     TheLivingSaidToBeDead,
+    /// In a directory, creating a name replaces what stands there.
+    CreateReplacesAName,
 }
 
-pub const MUTANTS: [Mutant; 10] = [
+pub const MUTANTS: [Mutant; 11] = [
     Mutant::DriftBeyondTheBound,
     Mutant::DeadlineFromTheReply,
     Mutant::UnknownTakenAsFailed,
@@ -44,6 +46,7 @@ pub const MUTANTS: [Mutant; 10] = [
     Mutant::LateReplyRevives,
     Mutant::ClaimWithoutComparing,
     Mutant::TheLivingSaidToBeDead,
+    Mutant::CreateReplacesAName,
 ];
 
 /// The election that ships, perhaps with an adaptor around it.

@@ -1,7 +1,8 @@
-//! What a seed stands for: the candidates and their settings, the store, and which faults there are.
+//! What a seed stands for: the candidates and their settings, the store, and which faults there
+//! are.
 //!
-//! Most seeds have only some of the faults, and in different measure: where everything fails all the
-//! time, little of interest is ever reached.
+//! Most seeds have only some of the faults, and in different measure: where everything fails all
+//! the time, little of interest is ever reached.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +71,8 @@ pub enum StoreKind {
     Files,
 }
 
+pub const STORE_KINDS: [StoreKind; 3] = [StoreKind::Strict, StoreKind::Stale, StoreKind::Files];
+
 #[derive(Clone, Debug)]
 pub struct StorePlan {
     pub kind: StoreKind,
@@ -86,6 +89,8 @@ pub struct StorePlan {
     pub corrupts: bool,
     /// Writes without comparing: a mutant.
     pub blind: bool,
+    /// Creating a name replaces another: the same for files.
+    pub replaces: bool,
 }
 
 /// What goes wrong while faults last.
@@ -159,7 +164,7 @@ pub struct RequestFaults {
 }
 
 impl Plan {
-    pub fn new(rng: &mut Rng, mutant: Option<Mutant>) -> Self {
+    pub fn new(rng: &mut Rng, mutant: Option<Mutant>, store: Option<StoreKind>) -> Self {
         let drift = rng.pick(&[0, 10_000, 50_000, 50_000, 50_000, 100_000, 200_000]);
         let count = rng.pick(&[2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 6, 8]);
         let mixed = rng.chance(300) || mutant == Some(Mutant::OwnLeaseInsteadOfTheHolders);
@@ -176,8 +181,13 @@ impl Plan {
             let settings = times.settings(rng, name.into(), on_success);
             nodes.push(NodePlan::new(rng, settings, times.grace, host, drift, mutant));
         }
-        let mut store = StorePlan::new(rng, &nodes);
+        let store = match mutant {
+            Some(Mutant::CreateReplacesAName) => Some(StoreKind::Files),
+            _ => store,
+        };
+        let mut store = StorePlan::new(rng, &nodes, store);
         store.blind = mutant == Some(Mutant::ClaimWithoutComparing);
+        store.replaces = mutant == Some(Mutant::CreateReplacesAName);
         let faults = Faults::new(rng, mutant);
         Self { drift, nodes, store, faults }
     }
@@ -195,11 +205,12 @@ impl Plan {
     /// Counted from when the last belief, all faults, and the time in which there was no candidate
     /// have ended, whichever is last. All spans of clocks are as the slowest one counts them.
     ///
-    /// - What was sent before may still arrive for [`STRAGGLER`], or for as long as views are stale.
-    ///   After that, nothing changes the record but a claim, and a claim that succeeds leads.
-    /// - The candidate looks again within 1.2 retry periods of the last answer, which takes two ways.
-    ///   From that look on it times the lease: at most the longest, `L`. A view has to be fresh for a
-    ///   claim: where a wake-up came late, one more look comes before it.
+    /// - What was sent before may still arrive for [`STRAGGLER`], or for as long as views are
+    ///   stale. After that, nothing changes the record but a claim, and a claim that succeeds
+    ///   leads.
+    /// - The candidate looks again within 1.2 retry periods of the last answer, which takes two
+    ///   ways. From that look on it times the lease: at most the longest, `L`. A view has to be
+    ///   fresh for a claim: where a wake-up came late, one more look comes before it.
     /// - The claim takes two ways. One that fails is followed by a look after at most 1.2 retry
     ///   periods. It fails only to a claim that leads, or to a straggler.
     /// - Who gives way first waits two retry periods, which may come before all this.
@@ -306,11 +317,16 @@ pub fn rate(rng: &mut Rng, drift: u64, mutant: Option<Mutant>) -> u64 {
 }
 
 impl StorePlan {
-    fn new(rng: &mut Rng, nodes: &[NodePlan]) -> Self {
+    fn new(rng: &mut Rng, nodes: &[NodePlan], wanted: Option<StoreKind>) -> Self {
         let deadlines = nodes.iter().map(|node| nanos(node.settings.renew_deadline));
         let shortest = deadlines.min().unwrap_or(SECOND);
-        let kinds = [StoreKind::Strict, StoreKind::Strict, StoreKind::Stale, StoreKind::Files];
-        let kind = rng.pick(&kinds);
+        // The file lock takes some ten times as long to simulate.
+        let kind = match rng.below(10) {
+            0 => StoreKind::Files,
+            1..=4 => StoreKind::Stale,
+            _ => StoreKind::Strict,
+        };
+        let kind = wanted.unwrap_or(kind);
         // What one request takes must leave room for two before the deadline.
         let slowest = match kind {
             StoreKind::Files => shortest / 400,
@@ -329,6 +345,7 @@ impl StorePlan {
             gaps: kind == StoreKind::Strict && rng.chance(200),
             corrupts: kind != StoreKind::Files && rng.chance(20),
             blind: false,
+            replaces: false,
         }
     }
 
@@ -375,7 +392,7 @@ mod tests {
     #[test]
     fn every_plan_has_settings_that_an_elector_would_accept() {
         for seed in 0..2000 {
-            let plan = Plan::new(&mut Rng::new(seed), None);
+            let plan = Plan::new(&mut Rng::new(seed), None, None);
             for node in &plan.nodes {
                 let settings = &node.settings;
                 let taken = nanos(settings.renew_deadline + node.grace);

@@ -123,7 +123,7 @@ mod tests {
 
     fn store(stale: u64) -> (Store, Rng) {
         let mut rng = Rng::new(1);
-        let mut plan = Plan::new(&mut rng, None).store;
+        let mut plan = Plan::new(&mut rng, None, None).store;
         (plan.stale, plan.staleness, plan.gaps, plan.blind) = (stale, 1000, false, false);
         (Store::new(&plan), rng)
     }

@@ -1,5 +1,5 @@
-//! A timeline as a picture: one lane a candidate, with its belief, its work, its writes and what hit
-//! it.
+//! A timeline as a picture: one lane a candidate, with its belief, its work, its writes and what
+//! hit it.
 
 use std::fmt::Write as _;
 

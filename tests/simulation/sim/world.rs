@@ -14,7 +14,7 @@ use super::files::FileNode;
 use super::liveness::Liveness;
 use super::mutant::{Machine, Mutant};
 use super::network::Requests;
-use super::plan::{Plan, WAKE_LAG};
+use super::plan::{Plan, StoreKind, WAKE_LAG};
 use super::rng::Rng;
 use super::stats::Stats;
 use super::store::Store;
@@ -27,6 +27,8 @@ pub struct Options {
     /// The simulated time, but for the calm at its end.
     pub minutes: u64,
     pub mutant: Option<Mutant>,
+    /// The store, if the seed is not to choose it.
+    pub store: Option<StoreKind>,
     /// Keep a timeline.
     pub traced: bool,
 }
@@ -151,7 +153,7 @@ pub(super) struct World {
 /// Runs a seed to its end, or to the first violation.
 pub fn run(seed: u64, options: Options) -> Report {
     let mut rng = Rng::new(seed);
-    let plan = Plan::new(&mut rng, options.mutant);
+    let plan = Plan::new(&mut rng, options.mutant, options.store);
     let mut world = World::new(plan, rng.fork(), options);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run()));
     if outcome.is_err() {
@@ -174,7 +176,7 @@ impl World {
             clocks: clocks.collect(),
             nodes: plan.nodes.iter().map(|_| Node::default()).collect(),
             store: Store::new(&plan.store),
-            directory: Directory::new(plan.store.stale),
+            directory: Directory::new(plan.store.stale, plan.store.replaces),
             files: plan.nodes.iter().map(|_| FileNode::default()).collect(),
             requests: Requests::default(),
             checks: Checks::new(checked),
