@@ -18,8 +18,9 @@ usage: simulate [--seeds N] [--seconds R] [--from S] [--threads T] [OPTIONS]
 options: [--minutes M] [--store Strict|Stale|Files] [--mutant NAME]
 
 The first form runs N seeds (1000) from S (0), each for M simulated minutes (60), on T threads (2),
-begins none after R seconds of real time, and ends at the first seed that breaks a rule: it prints what led to it, and draws it in
-simulation-SEED.svg. The second form does that for one seed, whatever comes of it.
+and begins none after R seconds of real time. It ends at the first seed that breaks a rule: it
+prints what led to it, and draws it in simulation-SEED.svg. The second form does that for one seed,
+whatever comes of it.
 ";
 
 /// How much of a run is shown before and after a violation, in longest leases.

@@ -32,7 +32,7 @@ pub struct Directory {
     /// What was removed last under a name, and when.
     removed: BTreeMap<u64, (Name, True)>,
     /// Out of a thousand reads so many show an older state.
-    stale: u64,
+    pub stale: u64,
     /// A mutant: creating a name replaces what stands there.
     replaces: bool,
 }
@@ -127,6 +127,17 @@ impl Directory {
         (Reply::Done, written)
     }
 
+    /// The highest name says something that nobody can read; whether there is one.
+    pub fn corrupt(&mut self, rng: &mut Rng) -> bool {
+        let Some(mut head) = self.names.last_entry() else {
+            return false;
+        };
+        let name = head.get_mut();
+        let cut = rng.below(name.text.len() as u64) as usize;
+        (name.text, name.record) = (name.text[..cut].into(), None);
+        true
+    }
+
     fn forget(&mut self, at: True) {
         self.removed.retain(|_, (_, removed)| *removed + REMEMBERED > at);
     }
@@ -206,6 +217,16 @@ mod tests {
             seen[usize::from(names.contains(&2))] += 1;
         }
         assert!(seen[0] > 100 && seen[1] > 100, "{seen:?}");
+    }
+
+    #[test]
+    fn what_is_corrupt_is_no_entry() {
+        let (mut directory, mut rng) = made();
+        assert!(!directory.corrupt(&mut rng));
+        directory.perform(1, &Op::Create(1, text("abc")), FRESH, &mut rng);
+        assert!(directory.corrupt(&mut rng));
+        let (reply, _) = directory.perform(2, &Op::Read(1), FRESH, &mut rng);
+        assert!(matches!(reply, Reply::Text(text) if text.len() < 3));
     }
 
     #[test]

@@ -187,7 +187,11 @@ impl Plan {
         };
         let mut store = StorePlan::new(rng, &nodes, store);
         store.blind = mutant == Some(Mutant::ClaimWithoutComparing);
-        store.replaces = mutant == Some(Mutant::CreateReplacesAName);
+        if mutant == Some(Mutant::CreateReplacesAName) {
+            // Claims that take their time, and begin together when the lease is released.
+            (store.replaces, store.push) = (true, true);
+            store.leg = (store.leg.0 * 8, store.leg.1 * 8);
+        }
         let faults = Faults::new(rng, mutant);
         Self { drift, nodes, store, faults }
     }
@@ -343,7 +347,7 @@ impl StorePlan {
             staleness,
             stale: if is_stale { rng.spread(1, 500) } else { 0 },
             gaps: kind == StoreKind::Strict && rng.chance(200),
-            corrupts: kind != StoreKind::Files && rng.chance(20),
+            corrupts: rng.chance(20),
             blind: false,
             replaces: false,
         }

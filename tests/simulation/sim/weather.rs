@@ -1,6 +1,6 @@
 //! Faults come in storms. Between two storms it is calm for so long that somebody has to lead.
 
-use super::plan::{Blow, rate};
+use super::plan::{Blow, StoreKind, rate};
 use super::time::{MINUTE, SECOND, True};
 use super::trace::Mark;
 use super::world::{Happening, Signal, World};
@@ -24,6 +24,8 @@ impl World {
         };
         self.phase_ends = self.now + length;
         self.at(self.phase_ends, Happening::PhaseEnds);
+        // A client that does not see what it has made itself can't lead; that is a fault, too.
+        self.directory.stale = if self.stormy { self.plan.store.stale } else { 0 };
         self.liveness.calm((!self.stormy).then_some(self.now));
         if self.stormy {
             self.mark(None, || Mark::FaultsBegin);
@@ -114,8 +116,13 @@ impl World {
             return;
         }
         self.plan.store.corrupts = false;
-        self.store.corrupt(self.now, &mut self.rng);
-        self.corrupted = self.store.is_corrupt();
+        self.corrupted = match self.plan.store.kind {
+            StoreKind::Files => self.directory.corrupt(&mut self.rng),
+            _ => {
+                self.store.corrupt(self.now, &mut self.rng);
+                self.store.is_corrupt()
+            }
+        };
         self.stats.corruptions += u64::from(self.corrupted);
         self.mark(None, || Mark::Corrupted);
     }
