@@ -40,6 +40,8 @@ impl LeaderCallbacks {
     /// Called exactly once for each `on_started_leading`, when the work has returned or the term's
     /// validity has ended, whichever is first. Ending the process in it is a way to make sure that
     /// nothing of the term runs on.
+    ///
+    /// The run ends after this has returned, so it must not wait for the run.
     #[must_use]
     pub fn on_stopped_leading(mut self, callback: impl Fn() + Send + Sync + 'static) -> Self {
         self.stopped = Some(Arc::new(callback));

@@ -227,10 +227,14 @@ fn wall_time() -> Timestamp {
 /// # Panics
 ///
 /// Where the system has no random source, which Linux and macOS rule out once they have booted.
+#[cfg(not(shuttle))]
 pub(crate) fn entropy() -> u64 {
     use rand::TryRng;
     rand::rngs::SysRng.try_next_u64().expect("the operating system gives random bytes")
 }
+
+#[cfg(shuttle)]
+pub(crate) use crate::sync::random as entropy;
 
 #[cfg(test)]
 mod tests {

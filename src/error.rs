@@ -183,6 +183,10 @@ pub enum Error {
     /// The lock failed in a way that can't heal.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// A setting is wrong. [`LeaderElector::new`](crate::LeaderElector::new) says so by itself;
+    /// this is for a function that makes an elector and runs it.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// `run` was called on an elector without `on_started_leading`: it would lead and do nothing.
     #[error("nothing to run: set LeaderCallbacks::on_started_leading, or use campaign()")]
     NoWork,

@@ -3,12 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, select};
-
 use crate::clock::{Clock, Instant};
 use crate::error::{ConfigError, Failure, LockError};
 use crate::lock::{Lock, Observed};
 use crate::record::Revision;
+use crate::sync::channel::{Receiver, Select, never};
 
 /// What an observer found.
 #[derive(Debug)]
@@ -119,21 +118,30 @@ impl Observer {
     }
 
     /// Waits for a change or `deadline`; `true` if told to stop.
-    fn wait(&self, stop: &Receiver<()>, deadline: Instant) -> bool {
-        select! {
-            recv(stop) -> _ => true,
-            recv(self.wake_ups) -> message => {
-                // A lock that has stopped pushing is polled.
-                message.is_err() && self.wait_for_poll(stop, deadline)
+    fn wait(&mut self, stop: &Receiver<()>, deadline: Instant) -> bool {
+        let timer = self.clock.wake_at(deadline, self.retry_period);
+        loop {
+            let mut select = Select::new();
+            let stopped = select.recv(stop);
+            let pushed = select.recv(&self.wake_ups);
+            let time = select.recv(&timer);
+            let operation = select.select();
+            match operation.index() {
+                index if index == stopped => {
+                    let _ = operation.recv(stop);
+                    return true;
+                }
+                index if index == pushed => match operation.recv(&self.wake_ups) {
+                    Ok(()) => return false,
+                    // A lock that has stopped pushing is polled.
+                    Err(_) => self.wake_ups = never(),
+                },
+                index => {
+                    debug_assert_eq!(index, time);
+                    let _ = operation.recv(&timer);
+                    return false;
+                }
             }
-            recv(self.clock.wake_at(deadline, self.retry_period)) -> _ => false,
-        }
-    }
-
-    fn wait_for_poll(&self, stop: &Receiver<()>, deadline: Instant) -> bool {
-        select! {
-            recv(stop) -> _ => true,
-            recv(self.clock.wake_at(deadline, self.retry_period)) -> _ => false,
         }
     }
 }

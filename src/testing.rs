@@ -8,6 +8,8 @@ mod faults;
 pub use crate::clock::{Clock, Instant};
 pub use crate::config::Settings;
 pub use crate::election::{Action, Election, End, Event, Jitter, ReadReply, WriteReply};
+#[cfg(shuttle)]
+pub use crate::sync::{Mutant, random, refuse_threads, with_mutant};
 pub use faults::{FaultLock, Injection};
 
 /// The steps of the file protocol, pure, and the seam to the system calls that they ask for.

@@ -85,7 +85,7 @@ struct LockThread {
 
 impl LockThread {
     fn serve(mut self, requests: &Receiver<Request>) {
-        for Request { call, deadline, reply_to } in requests {
+        for Request { call, deadline, reply_to } in requests.iter() {
             let reply = match call {
                 Call::Read => Reply::Read(self.read(deadline).map_err(Failed::new)),
                 Call::Write { intent, record, expected } => {

@@ -7,18 +7,14 @@ use std::sync::Arc;
 use crate::callbacks::LeaderCallbacks;
 use crate::error::Error;
 use crate::sync::channel::{Receiver, Sender, bounded};
-use crate::sync::thread;
+use crate::sync::start_thread;
 use crate::term::Term;
 
 /// Starts a named thread that nobody joins: its end is told by a channel, if at all.
 pub(super) fn start(name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     #[cfg(test)]
     let body = refusal::of_children(name, body)?;
-    thread::Builder::new()
-        .name(format!("election-{name}"))
-        .spawn(body)
-        .map(drop)
-        .map_err(|source| Error::Thread { name, source })
+    start_thread(format!("election-{name}"), body).map_err(|source| Error::Thread { name, source })
 }
 
 #[cfg(test)]

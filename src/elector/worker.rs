@@ -96,7 +96,7 @@ struct Listener {
 
 impl Listener {
     fn serve(&self, queue: &Receiver<Notice>) {
-        for notice in queue {
+        for notice in queue.iter() {
             let dropped = self.untold.dropped.swap(0, Ordering::Relaxed);
             if dropped > 0 {
                 self.tell(&ElectionEvent::Dropped(dropped));

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -258,6 +259,17 @@ fn signals_that_end_elect_do_not_end_its_guard() {
 }
 
 #[test]
+fn who_kills_elect_by_its_name_does_not_mean_its_guard() {
+    let mut guard = guard("echo $$ > pid; until [ -e go ]; do sleep 0.01; done").start();
+    guard.pid("pid");
+    let process = guard.process.id();
+    let name = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap();
+    assert_eq!(name.trim_end(), "leader-guard");
+    std::fs::write(guard.place.path("go"), "").unwrap();
+    assert_eq!(guard.code(), Some(0));
+}
+
+#[test]
 fn a_guard_that_was_frozen_past_the_deadline_kills_at_once() {
     let script = "trap '' TERM; echo $$ > pid; while :; do sleep 0.01; done";
     let mut guard = guard(script).term(SHORT * 2).loss_grace(SHORT).start();
@@ -305,6 +317,30 @@ fn a_term_that_has_passed_starts_nothing() {
     assert_eq!(wait_for_exit(&mut process).code(), Some(76));
     assert!(!place.path("ran").exists());
     drop(elect);
+}
+
+#[test]
+fn a_term_that_has_passed_starts_nothing_although_the_order_to_begin_is_there() {
+    for _ in 0..20 {
+        let mut guard = guard("touch ran").term(Duration::ZERO).start();
+        assert_eq!(guard.code(), Some(76));
+        assert!(!guard.place.path("ran").exists());
+    }
+}
+
+#[test]
+fn a_start_that_comes_after_the_term_does_not_become_the_command() {
+    let place = Place::new();
+    let own = std::process::id();
+    let mut process = Command::new(elect_path())
+        .args(["start", &format!("--guard={own}"), "--lender=2147483647", "--deadline=1"])
+        .args(["--", "touch", "ran"])
+        .current_dir(&place)
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    assert_eq!(wait_for_exit(&mut process).code(), Some(76));
+    assert!(!place.path("ran").exists());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::support::{Elect, FAST, Place, elect, once, run, status, wait_until};
+use crate::support::{Elect, FAST, Place, elect, is_alive, once, run, status, wait_until};
 
 /// Fails with 7 in its first three runs, and notes each success.
 const FAILS_THREE_TIMES: &str = "for n in 1 2 3; do mkdir run.$n 2>/dev/null && exit 7; done
@@ -76,6 +76,26 @@ fn a_task_that_was_told_to_end_is_not_done_although_it_ended_well() {
     let limited = once(&place).with(["--term-limit", "200ms"]).script(script).finish();
     assert_eq!(limited.code, Some(143));
     assert_eq!(status(&place)["state"], "released");
+}
+
+#[test]
+fn a_task_that_ended_well_is_done_although_the_term_ends_before_what_it_left_behind() {
+    let script = "echo $$ > pid; setsid sh -c 'trap \"\" TERM; echo $$ > left; while :; do \
+        sleep 0.01; done' &
+        until [ -s left ]; do sleep 0.01; done; echo x >> runs; exit 0";
+    let place = Place::new();
+    let limited = once(&place).with(["--term-limit", "2s", "--kill-after", "3s"]);
+    assert_eq!(limited.script(script).finish().code, Some(0));
+    assert_eq!(status(&place)["state"], "completed");
+
+    let place = Place::new();
+    let mut stopped = once(&place).with(["--kill-after", "2s"]).script(script).start();
+    let command = place.wait_for_pid("pid");
+    wait_until("the end of the command", || !is_alive(command));
+    stopped.signal(Signal::TERM);
+    assert_eq!(stopped.code(), Some(0));
+    assert_eq!(status(&place)["state"], "completed");
+    assert_eq!(place.read("runs"), "x\n");
 }
 
 #[test]

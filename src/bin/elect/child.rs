@@ -92,7 +92,7 @@ impl Guarded {
         }
     }
 
-    /// COMMAND's exit code, when the guard has ended and nothing is left.
+    /// The guard's exit code, which is COMMAND's, when it has ended and nothing is left.
     pub fn finish(mut self) -> io::Result<u8> {
         let status = self.guard.wait()?;
         match status.code() {
@@ -129,8 +129,12 @@ fn listen(control: &OwnedFd, tell: &Sender<Report>) {
     loop {
         match control::receive(control) {
             // Whoever is slow to look has been told already.
-            Received::Message(report, _) => {
+            Received::Message(report @ Report::Paused(_), _) => {
                 let _ = tell.try_send(report);
+            }
+            // Comes once. Whoever does not look any more has dropped the other end.
+            Received::Message(report @ Report::Exited { .. }, _) => {
+                let _ = tell.send(report);
             }
             Received::Nothing => {}
             Received::Closed => return,

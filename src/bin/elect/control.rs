@@ -33,14 +33,16 @@ pub enum Order {
     Continue,
 }
 
-/// What the guard tells `elect`. How COMMAND ended it says by its own exit code.
+/// What the guard tells `elect`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
     /// COMMAND was stopped by this signal of the terminal.
     Paused(i32),
-    /// COMMAND itself has ended, though what it left behind may still run.
-    Ended {
-        /// The guard had told it to end before.
+    /// COMMAND has ended; processes that it started may be left.
+    Exited {
+        /// Its exit code, or 128 + N after signal N.
+        code: u8,
+        /// The guard had told it to end before it did.
         told: bool,
     },
 }
@@ -80,14 +82,16 @@ impl Message for Report {
     fn encode(self) -> (u8, u64) {
         match self {
             Report::Paused(signal) => (b'P', u64::from(signal.unsigned_abs())),
-            Report::Ended { told } => (b'E', u64::from(told)),
+            Report::Exited { code, told: false } => (b'E', u64::from(code)),
+            Report::Exited { code, told: true } => (b'T', u64::from(code)),
         }
     }
 
     fn decode(kind: u8, number: u64) -> Option<Self> {
         match kind {
             b'P' => Some(Report::Paused(number as i32)),
-            b'E' => Some(Report::Ended { told: number != 0 }),
+            b'E' => Some(Report::Exited { code: number as u8, told: false }),
+            b'T' => Some(Report::Exited { code: number as u8, told: true }),
             _ => None,
         }
     }
@@ -197,6 +201,22 @@ mod tests {
             assert_eq!(received(&theirs), Some(order));
         }
         assert_eq!(received(&theirs), None);
+    }
+
+    #[test]
+    fn every_report_arrives_as_it_was_sent() {
+        let (ours, theirs) = pair().unwrap();
+        for report in [
+            Report::Paused(20),
+            Report::Exited { code: 255, told: false },
+            Report::Exited { code: 0, told: true },
+        ] {
+            send(&theirs, report, None).unwrap();
+            let Received::Message(found, _) = try_receive::<Report>(&ours) else {
+                panic!("nothing")
+            };
+            assert_eq!(found, report);
+        }
     }
 
     #[test]

@@ -102,7 +102,7 @@ struct Guard {
     /// COMMAND's process group, which is also its process id; known to be ours until it is reaped.
     group: Pid,
     command_code: Option<u8>,
-    /// COMMAND was told to end, before it did.
+    /// COMMAND was told to end while it ran.
     told: bool,
     paused: bool,
     connected: bool,
@@ -118,14 +118,15 @@ impl Guard {
             signal_hook::flag::register(signal, Arc::<AtomicBool>::default())?;
         }
         set_child_subreaper(Some(getpid()))?;
-        // Without this, `ps` would call it `exe`.
-        let _ = rustix::thread::set_name(c"elect-guard");
+        // `ps` would call it `exe`. Without `elect` in it, `pkill elect` leaves it to end COMMAND.
+        let _ = rustix::thread::set_name(c"leader-guard");
         let child_signals = child_signals()?;
         let (lease, grace) = (Timer::new()?, Timer::new()?);
         lease.set_at(args.deadline)?;
         let Some(stdin) = wait_for_begin(&lease)? else { return Ok(None) };
         let terminal = Pid::from_raw(args.lender).and_then(Terminal::of);
-        if lease.has_fired() {
+        // `Begin` was queued before this process was there, however long that has taken.
+        if lease.is_over() {
             return Ok(None);
         }
         let child = start_command(args, stdin)?;
@@ -147,11 +148,12 @@ impl Guard {
 
     fn watch(mut self) -> u8 {
         loop {
+            self.sleep();
+            // Before the orders: a COMMAND that has ended by itself was not told to.
             if !self.reap() {
                 self.give_terminal_back();
                 return self.command_code.unwrap_or(exit::OWN_FAILURE);
             }
-            self.sleep();
             self.read_orders();
             if self.lease.has_fired() {
                 self.happened(Event::LeaseTimer);
@@ -203,6 +205,7 @@ impl Guard {
         for action in self.plan.step(event) {
             match action {
                 Action::Terminate { wake } => {
+                    self.told |= self.command_code.is_none();
                     self.signal(Signal::TERM);
                     if wake {
                         self.signal(Signal::CONT);
@@ -220,12 +223,9 @@ impl Guard {
         }
     }
 
-    fn signal(&mut self, signal: Signal) {
+    fn signal(&self, signal: Signal) {
         match self.command_code {
-            None => {
-                self.told = true;
-                descendants::signal_group_and_escaped(self.group, signal);
-            }
+            None => descendants::signal_group_and_escaped(self.group, signal),
             // The number of a group whose leader is buried may soon be another's.
             Some(_) => descendants::signal_all(signal, None),
         }
@@ -254,8 +254,9 @@ impl Guard {
             (None, None) => return,
         };
         self.command_code = Some(code);
-        // What comes after this concerns only what COMMAND left behind.
-        let _ = control::send(control_socket(), Report::Ended { told: self.told }, None);
+        // What it left behind may outlast the term, so `elect` has to learn of this end by itself.
+        let report = Report::Exited { code, told: self.told };
+        let _ = control::send(control_socket(), report, None);
         if by_signal.is_some()
             && let Some(terminal) = &self.terminal
         {
@@ -314,10 +315,7 @@ fn child_signals() -> io::Result<UnixStream> {
 fn wait_for_begin(lease: &Timer) -> io::Result<Option<File>> {
     loop {
         match control::try_receive(control_socket()) {
-            // A guard that was frozen finds the order, and the term may be long over.
-            Received::Message(Order::Begin, Some(stdin)) => {
-                return Ok(Some(stdin).filter(|_| !lease.has_fired()));
-            }
+            Received::Message(Order::Begin, Some(stdin)) => return Ok(Some(stdin)),
             Received::Nothing => {}
             Received::Message(..) | Received::Closed => return Ok(None),
         }
@@ -336,7 +334,7 @@ fn start_command(args: &GuardArgs, stdin: File) -> io::Result<Pid> {
     let child = Command::new("/proc/self/exe")
         .arg0("elect")
         .args(["start".into(), format!("--guard={own}"), format!("--lender={}", args.lender)])
-        .arg("--")
+        .args([format!("--deadline={}", args.deadline).as_str(), "--"])
         .args(&args.command)
         .stdin(Stdio::from(stdin))
         .process_group(0)

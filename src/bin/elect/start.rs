@@ -11,6 +11,7 @@ use std::process::Command;
 use rustix::process::{Pid, Signal, getpgrp, getppid, set_parent_process_death_signal};
 
 use crate::terminal::Terminal;
+use crate::timer::Timer;
 use crate::{exit, signals};
 
 /// What the guard tells the process that becomes COMMAND.
@@ -22,6 +23,9 @@ pub struct StartArgs {
     /// The process group that lends the terminal.
     #[arg(long)]
     lender: i32,
+    /// The term's deadline when the guard began, in nanoseconds of the boot clock.
+    #[arg(long)]
+    deadline: u64,
     /// COMMAND and its arguments.
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
@@ -29,7 +33,14 @@ pub struct StartArgs {
 
 /// Becomes COMMAND; returns only where that failed, with an exit code.
 pub fn run(args: &StartArgs) -> u8 {
-    let error = become_command(args);
+    let error = match prepare(args) {
+        Ok(lease) if lease.is_over() => {
+            eprintln!("elect: {} not started: the term is over", args.command[0].display());
+            return exit::LOST;
+        }
+        Ok(_) => Command::new(&args.command[0]).args(&args.command[1..]).exec(),
+        Err(error) => error,
+    };
     eprintln!("elect: cannot execute {}: {error}", args.command[0].display());
     match error.kind() {
         io::ErrorKind::NotFound => exit::NOT_FOUND,
@@ -37,22 +48,19 @@ pub fn run(args: &StartArgs) -> u8 {
     }
 }
 
-fn become_command(args: &StartArgs) -> io::Error {
-    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
-        return error.into();
-    }
+/// All that comes before COMMAND; returns a timer that is over when the term is.
+fn prepare(args: &StartArgs) -> io::Result<Timer> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
     // A guard that died before that call sends no signal any more.
     if getppid() != Pid::from_raw(args.guard) {
-        return io::Error::other("its guard has ended");
+        return Err(io::Error::other("its guard has ended"));
     }
-    if let Err(error) = signals::hold_back_terminal_stops() {
-        return error;
-    }
+    signals::hold_back_terminal_stops()?;
     if let Some(terminal) = Pid::from_raw(args.lender).and_then(Terminal::of) {
         terminal.lend_to(getpgrp());
     }
-    if let Err(error) = signals::allow_terminal_stops() {
-        return error;
-    }
-    Command::new(&args.command[0]).args(&args.command[1..]).exec()
+    signals::allow_terminal_stops()?;
+    let lease = Timer::new()?;
+    lease.set_at(args.deadline)?;
+    Ok(lease)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
+    timerfd_gettime, timerfd_settime,
 };
 
 /// One timer; unset at first.
@@ -36,6 +36,13 @@ impl Timer {
     pub fn has_fired(&self) -> bool {
         let mut count = [0; 8];
         matches!(rustix::io::read(&self.0, &mut count), Ok(8))
+    }
+
+    /// Whether its instant is over. Knows it at once, where `has_fired` may need a moment to learn
+    /// it, and says it again each time. One that cannot be read counts as over.
+    pub fn is_over(&self) -> bool {
+        timerfd_gettime(&self.0)
+            .map_or(true, |left| left.it_value.tv_sec == 0 && left.it_value.tv_nsec == 0)
     }
 
     fn set(&self, flags: TimerfdTimerFlags, value: Duration) -> io::Result<()> {

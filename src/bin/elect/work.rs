@@ -67,7 +67,7 @@ impl Work {
             ],
         };
         let guarded = Guarded::start(&plan, deadline)?;
-        Watch { work: self, term, guarded, deadline, end: End::NotYet, order: None, told: None }
+        Watch { work: self, term, guarded, deadline, end: End::NotYet, order: None, exit: None }
             .until_the_end()
             .map(Some)
     }
@@ -83,8 +83,8 @@ struct Watch<'a> {
     end: End,
     /// An order that the guard has not heard yet.
     order: Option<Order>,
-    /// Whether COMMAND had been told to end before it did; known once it has.
-    told: Option<bool>,
+    /// How COMMAND ended, while what it left behind may still run.
+    exit: Option<Exit>,
 }
 
 /// How far the term is on its way to its end.
@@ -108,7 +108,9 @@ impl Watch<'_> {
                 recv(stop) -> _ => stop = never(),
                 recv(self.guarded.reports()) -> report => match report {
                     Ok(Report::Paused(_)) => not_stopped = pause(),
-                    Ok(Report::Ended { told }) => self.told = Some(told),
+                    Ok(Report::Exited { code, told: told_to_end }) => {
+                        self.exit = Some(Exit { code, told_to_end });
+                    }
                     Err(_) => break,
                 },
                 recv(self.work.continued) -> _ => not_stopped = self.go_on(),
@@ -124,9 +126,11 @@ impl Watch<'_> {
             }
             self.tell_guard();
         }
-        // A guard that is gone can't say; then an order that was given counts as heard.
-        let told_to_end = self.told.unwrap_or(self.end > End::NotYet);
-        Ok(Exit { code: self.guarded.finish()?, told_to_end })
+        let code = self.guarded.finish()?;
+        // The term's end may have come when COMMAND was done and only the rest had to be ended. A
+        // guard that was killed has said nothing; then it is safer not to believe in a success.
+        let told_to_end = self.end > End::NotYet;
+        Ok(self.exit.unwrap_or(Exit { code, told_to_end }))
     }
 
     /// Notes whether the term ends. If that is news: how long the guard has to end COMMAND.

@@ -27,6 +27,8 @@ pub(super) struct Directory {
     /// The parent as it was first seen. Where it is another one now, what was mounted there may be
     /// gone, and a directory made there would be a lock that nobody else has.
     parent: Option<DirectoryId>,
+    /// Absolute: the walk to `.` asks no server anything.
+    parent_path: Option<PathBuf>,
     parent_synced: bool,
     warned: bool,
 }
@@ -35,12 +37,31 @@ impl Directory {
     pub(super) fn new(path: &Path, mode: u32) -> Self {
         let mode = Mode::from_raw_mode(mode);
         let parent = rustix::fs::stat(parent_of(path)).ok().map(|stat| id_of(&stat));
-        let path = path.to_owned();
-        Self { path, mode, open: None, parent, parent_synced: false, warned: false }
+        let parent_path = std::path::absolute(parent_of(path)).ok();
+        Self {
+            path: path.to_owned(),
+            mode,
+            open: None,
+            parent,
+            parent_path,
+            parent_synced: false,
+            warned: false,
+        }
+    }
+
+    /// Opens the parent, which makes an NFS client ask its server what the names in it stand for
+    /// now. Without that it may take the lock's directory for the one of before for up to a minute
+    /// after somebody has replaced it (seen: 12 s). It may fail, as where it can't be read.
+    fn look_again(&self) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        if let Some(parent) = &self.parent_path {
+            let _ = rustix::fs::open(parent, flags, Mode::empty());
+        }
     }
 
     fn open(&mut self) -> Result<Reply, Os> {
         self.open = None;
+        self.look_again();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = rustix::fs::open(&self.path, flags, Mode::empty())?;
         let stat = rustix::fs::fstat(&directory)?;
