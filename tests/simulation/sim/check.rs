@@ -36,6 +36,8 @@ pub enum Rule {
     TransitionsRise,
     /// Somebody leads, once faults have ended.
     SomebodyLeads,
+    /// Who gives way does not claim before others had their turn.
+    GivesWay,
     /// A machine wants few steps.
     StepsAreFew,
     /// A machine does not panic.
@@ -83,6 +85,7 @@ struct Candidate {
     term: Option<Term>,
     finished: bool,
     lost: bool,
+    held_back_until: Option<Instant>,
     /// The second of true time in which the last step was, and how many there were in it.
     second: u64,
     steps: u32,
@@ -109,6 +112,7 @@ impl Checks {
                 term: None,
                 finished: false,
                 lost: false,
+                held_back_until: None,
                 second: 0,
                 steps: 0,
                 most_steps,
@@ -146,6 +150,7 @@ impl Checks {
     /// A process is gone, and all that it believed and did with it.
     pub fn crashed(&mut self, node: usize) {
         self.candidates[node].term = None;
+        self.candidates[node].held_back_until = None;
     }
 
     pub fn work_returned(&mut self, node: usize) {
@@ -203,7 +208,10 @@ impl Checks {
             Action::Write { intent, deadline, .. } => {
                 self.write(at, node, now, *intent, *deadline);
             }
-            Action::Finish { end, .. } => self.finish(at, node, *end),
+            Action::Finish { end, hold_back_until } => {
+                self.finish(at, node, *end);
+                self.candidates[node].held_back_until = *hold_back_until;
+            }
             Action::Read { .. } | Action::LeaderChanged(_) => {}
         }
     }
@@ -308,6 +316,9 @@ impl Checks {
 
     fn write(&mut self, at: True, node: usize, now: Instant, intent: Intent, deadline: Instant) {
         let candidate = &self.candidates[node];
+        if intent == Intent::Acquire && candidate.held_back_until.is_some_and(|until| now < until) {
+            return self.broken(at, node, Rule::GivesWay, "a claim while it is held back");
+        }
         let Some(term) = &candidate.term else {
             // A claim that came too late is released without a term.
             if matches!(intent, Intent::Renew | Intent::Complete) {

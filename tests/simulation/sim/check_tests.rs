@@ -204,6 +204,22 @@ fn a_validity_that_comes_back_is_caught() {
 }
 
 #[test]
+fn a_claim_of_who_gives_way_is_caught() {
+    let bench = || {
+        let end = End::Outcome(Outcome::Stopped);
+        let held_back = Action::Finish { end, hold_back_until: Some(second(4)) };
+        let mut bench = Bench::new().act(0, held_back);
+        bench.checks.run_started(0);
+        bench
+    };
+    bench().at(3).writes(0, Intent::Acquire, 10).breaks(Rule::GivesWay);
+    bench().at(4).writes(0, Intent::Acquire, 10).is_fine();
+    let mut crashed = bench();
+    crashed.checks.crashed(0);
+    crashed.writes(0, Intent::Acquire, 10).is_fine();
+}
+
+#[test]
 fn outcomes_that_are_not_true_are_caught() {
     let led = || Bench::new().begins(0, 1, 10).stops_and_ends(0).returns(0);
     led().finishes(0, Outcome::TaskSucceeded).breaks(Rule::OutcomeIsTrue);
