@@ -56,7 +56,8 @@ impl World {
         let is_valid = self.clocks[node].local(self.now) < valid_until;
         if is_valid {
             self.check_gap(node);
-            self.corrupted = false;
+            // It may have become so after this term's claim.
+            self.corrupted = self.is_corrupt();
             self.stats.terms += 1;
             let another = self.last_leader.is_some_and(|last| last != node);
             self.stats.take_overs += u64::from(another);

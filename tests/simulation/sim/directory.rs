@@ -138,6 +138,11 @@ impl Directory {
         true
     }
 
+    /// Nobody can read the highest name.
+    pub fn is_corrupt(&self) -> bool {
+        self.names.last_key_value().is_some_and(|(_, head)| head.record.is_none())
+    }
+
     fn forget(&mut self, at: True) {
         self.removed.retain(|_, (_, removed)| *removed + REMEMBERED > at);
     }
@@ -224,7 +229,7 @@ mod tests {
         let (mut directory, mut rng) = made();
         assert!(!directory.corrupt(&mut rng));
         directory.perform(1, &Op::Create(1, text("abc")), FRESH, &mut rng);
-        assert!(directory.corrupt(&mut rng));
+        assert!(directory.corrupt(&mut rng) && directory.is_corrupt());
         let (reply, _) = directory.perform(2, &Op::Read(1), FRESH, &mut rng);
         assert!(matches!(reply, Reply::Text(text) if text.len() < 3));
     }

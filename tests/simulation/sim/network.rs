@@ -365,8 +365,8 @@ impl World {
         match answer.filter(|_| useful) {
             Some(Answer::System(reply)) => self.file_goes_on(node, reply),
             Some(Answer::Lock(event)) => {
-                self.mark(Some(node), || Mark::Answered { useful });
                 let event = self.with_proof_of_death(node, event);
+                self.mark(Some(node), || Mark::Answered(event.clone()));
                 self.step(node, event);
             }
             None => {}

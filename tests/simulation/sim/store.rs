@@ -104,13 +104,15 @@ impl Store {
         Revision(self.revision().map_or(0, |revision| revision.0) + step)
     }
 
-    /// What stands there becomes unreadable: in its place, or as one more write.
-    pub fn corrupt(&mut self, at: True, rng: &mut Rng) {
+    /// What stands there becomes unreadable, in its place or as one more write; whether anything
+    /// stood there.
+    pub fn corrupt(&mut self, at: True, rng: &mut Rng) -> bool {
         let Some(standing) = self.revision() else {
-            return;
+            return false;
         };
         let revision = if rng.chance(500) { standing } else { self.next_revision(rng) };
         self.put(at, State::Corrupt { revision, nonce: rng.next() });
+        true
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use leaderelection::testing::End;
+use leaderelection::testing::{End, Event, ReadReply};
 use leaderelection::{Intent, LossReason};
 
 use super::time::{SECOND, True};
@@ -39,9 +39,7 @@ pub enum Mark {
     Refused {
         intent: Intent,
     },
-    Answered {
-        useful: bool,
-    },
+    Answered(Event),
     Crashed {
         until: True,
     },
@@ -89,7 +87,18 @@ impl fmt::Display for Mark {
             Mark::Sent(Some(intent)) => write!(f, "sends {intent:?}"),
             Mark::Committed { intent, revision } => write!(f, "{intent:?} stands, at {revision}"),
             Mark::Refused { intent } => write!(f, "{intent:?} is refused"),
-            Mark::Answered { useful } => write!(f, "is answered (useful: {useful})"),
+            Mark::Answered(Event::Read(ReadReply::Found { observed, holder_is_dead })) => {
+                let record = &observed.record;
+                let dead = if *holder_is_dead { ", whose process is gone" } else { "" };
+                let (kind, holder) = (record.kind, record.incarnation.0 & 0xff);
+                let (revision, renewals) = (observed.revision, record.renewals);
+                write!(
+                    f,
+                    "sees {kind:?} by node {holder}{dead}, at {revision}, {renewals} renewals"
+                )
+            }
+            Mark::Answered(Event::Read(reply)) => write!(f, "sees {reply:?}"),
+            Mark::Answered(answer) => write!(f, "hears {answer:?}"),
             Mark::Crashed { until: at } => until(f, "crashed", at),
             Mark::Frozen { until: at } => until(f, "frozen", at),
             Mark::Stalled { until: at } => until(f, "election thread stalled", at),

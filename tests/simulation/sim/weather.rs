@@ -116,15 +116,20 @@ impl World {
             return;
         }
         self.plan.store.corrupts = false;
-        self.corrupted = match self.plan.store.kind {
+        match self.plan.store.kind {
             StoreKind::Files => self.directory.corrupt(&mut self.rng),
-            _ => {
-                self.store.corrupt(self.now, &mut self.rng);
-                self.store.is_corrupt()
-            }
+            _ => self.store.corrupt(self.now, &mut self.rng),
         };
+        self.corrupted = self.is_corrupt();
         self.stats.corruptions += u64::from(self.corrupted);
         self.mark(None, || Mark::Corrupted);
+    }
+
+    pub(super) fn is_corrupt(&self) -> bool {
+        match self.plan.store.kind {
+            StoreKind::Files => self.directory.is_corrupt(),
+            _ => self.store.is_corrupt(),
+        }
     }
 
     fn crash(&mut self, node: usize, until: True) {

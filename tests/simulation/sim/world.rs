@@ -142,7 +142,7 @@ pub(super) struct World {
     pub(super) phase_ends: True,
     pub(super) slow_until: True,
     pub(super) errors_until: True,
-    /// The record has become unreadable, and nobody has led since.
+    /// The record has become unreadable, and nobody has taken over since.
     pub(super) corrupted: bool,
     pub(super) last_leader: Option<usize>,
     pub(super) is_over: bool,
