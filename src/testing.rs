@@ -10,7 +10,7 @@ pub use crate::config::Settings;
 pub use crate::election::{Action, Election, End, Event, Jitter, ReadReply, WriteReply};
 #[cfg(shuttle)]
 pub use crate::sync::{Mutant, random, refuse_threads, with_mutant};
-pub use faults::{FaultLock, Injection};
+pub use faults::{FaultLock, Injection, random_faults, scripted_faults};
 
 /// The steps of the file protocol, pure, and the seam to the system calls that they ask for.
 pub mod file {

@@ -66,6 +66,8 @@ pub struct FileLock {
     memory: Memory,
     /// The highest generation ever seen in a directory, which a stale view may hide again.
     highest: Option<(DirectoryId, u64)>,
+    /// A claim has failed: what it has seen is not what the last look had shown.
+    must_list: bool,
     /// Removals to make when there is time.
     due: Option<Due>,
     /// No look has succeeded yet, so that a refusal is for good.
@@ -128,6 +130,7 @@ impl FileLock {
             term: None,
             memory: Memory::new(options.boot.clone().or_else(store::boot_id)),
             highest: None,
+            must_list: false,
             due: None,
             first_contact: true,
             never_written: true,
@@ -146,13 +149,14 @@ impl FileLock {
 
     fn look(&mut self) -> Result<(), LockError> {
         // Only a head that is known to be the highest may be looked at without a listing.
-        let whole = |head: &&Head| self.hidden_above(head).is_none();
+        let whole = |head: &&Head| !self.must_list && self.hidden_above(head).is_none();
         let known = self.head.as_deref().filter(whole);
         let mut step = Observe::new(known, self.first_contact);
         let sight = self.run(&mut step);
         self.note_highest(step.highest());
         let sight = sight.map_err(|fault| self.error(fault))?;
         self.first_contact = false;
+        self.must_list = false;
         match sight {
             Sight::Unchanged => {}
             Sight::Nothing => self.vanished(),
@@ -243,12 +247,19 @@ impl FileLock {
         record.fencing_token = Some(generation);
         let seen = self.head.as_ref().map(|head| (head.generation, head.read_at));
         let entry = self.entry(record, seen);
+        self.check_room(&entry)?;
         let text = self.encode(&entry)?;
         let started = self.clock.now();
         let mut step = Claim::new(after, text.clone(), budget)
             .durable(self.durable)
             .first_contact(self.never_written);
-        let claimed = self.run(&mut step).map_err(|fault| self.error(fault))?;
+        let claimed = self.run(&mut step);
+        self.note_highest(step.highest());
+        if step.went_back() {
+            self.memory.forget();
+        }
+        self.must_list |= claimed.is_err();
+        let claimed = claimed.map_err(|fault| self.error(fault))?;
         self.never_written = false;
         self.won(claimed.directory, generation, text, entry, started, budget);
         Ok(Revision(generation))
@@ -426,6 +437,14 @@ impl FileLock {
     ) -> Result<Text, LockError> {
         let entry = self.entry(record, seen);
         self.encode(&entry)
+    }
+
+    /// A term whose end could not be written is not begun.
+    fn check_room(&self, claim: &Entry) -> Result<(), LockError> {
+        let mut longest = claim.clone();
+        longest.record.kind = RecordKind::Completed;
+        longest.witness = self.memory.witness(MAX_GENERATION, Instant::from_nanos(u64::MAX));
+        self.encode(&longest).map(drop)
     }
 
     fn encode(&self, entry: &Entry) -> Result<Text, LockError> {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
 use crate::error::{Failure, LockError};
 use crate::lock::{Intent, Lock, Observed};
 use crate::record::{LeaderElectionRecord, Revision};
@@ -20,6 +23,33 @@ pub enum Injection {
     RequestLost,
     /// It hangs until the channel gets a message or disconnects, and is then passed on.
     Hang(Receiver<()>),
+}
+
+/// Decides by a seed: of so many calls about one fails, in a way that the seed chooses too.
+///
+/// # Panics
+///
+/// If `one_in` is zero.
+pub fn random_faults(
+    seed: u64,
+    one_in: u32,
+) -> impl FnMut(Option<Intent>) -> Injection + Send + 'static {
+    assert!(one_in > 0, "one fault in zero calls");
+    let mut rng = SmallRng::seed_from_u64(seed);
+    move |_| match rng.next_u32() % (3 * one_in) {
+        0 => Injection::Unavailable,
+        1 => Injection::ReplyLost,
+        2 => Injection::RequestLost,
+        _ => Injection::None,
+    }
+}
+
+/// Does to the first calls what `script` says, and lets all others pass.
+pub fn scripted_faults(
+    script: impl IntoIterator<Item = Injection, IntoIter: Send + 'static>,
+) -> impl FnMut(Option<Intent>) -> Injection + Send + 'static {
+    let mut script = script.into_iter();
+    move |_| script.next().unwrap_or(Injection::None)
 }
 
 /// Wraps a lock, and asks before each call what shall happen to it.

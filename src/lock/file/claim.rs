@@ -48,6 +48,9 @@ pub struct Claim {
     /// How the creation failed, if it said so.
     refused: Option<Reply>,
     made: bool,
+    listed: bool,
+    /// The highest generation that a listing showed.
+    highest: u64,
     at: At,
 }
 
@@ -79,6 +82,8 @@ impl Claim {
             directory: DirectoryId { device: 0, inode: 0 },
             refused: None,
             made: false,
+            listed: false,
+            highest: 0,
             at: At::Begin,
         }
     }
@@ -95,6 +100,17 @@ impl Claim {
     pub fn first_contact(mut self, first_contact: bool) -> Self {
         self.first_contact = first_contact;
         self
+    }
+
+    /// The directory that was opened, and the highest generation that was seen to stand in it,
+    /// whatever came out.
+    pub fn highest(&self) -> (DirectoryId, u64) {
+        (self.directory, self.highest)
+    }
+
+    /// Whether a listing did not reach the head that was waited on: it went back.
+    pub fn went_back(&self) -> bool {
+        self.listed && self.after.as_ref().is_some_and(|after| self.highest < after.generation)
     }
 
     /// The generation that is claimed.
@@ -125,7 +141,10 @@ impl Claim {
         now.since(self.started) >= self.window
     }
 
-    fn listed(&mut self, now: Instant, highest: Option<u64>) -> Next<Result<Claimed, Fault>> {
+    fn listed(&mut self, now: Instant, names: &[u64]) -> Next<Result<Claimed, Fault>> {
+        let highest = names.last().copied();
+        self.listed = true;
+        self.highest = self.highest.max(highest.unwrap_or(0));
         if highest != self.after.as_ref().map(|after| after.generation) {
             return self.fail(FaultKind::Conflict, "the head has changed");
         }
@@ -170,21 +189,28 @@ impl Claim {
         // Some say EPERM in place of EEXIST and do not show the name at once: where a link stands,
         // the file system has links.
         let perm = errno == Some(Errno(rustix::io::Errno::PERM.raw_os_error()));
+        let too_long = errno == Some(Errno(rustix::io::Errno::NAMETOOLONG.raw_os_error()));
         let kind = match errno.map(Errno::class) {
             Some(Class::NoSpace) => FaultKind::Unavailable,
             Some(Class::Denied) if perm && self.after.is_some() => FaultKind::Unavailable,
             Some(Class::Denied | Class::Unsupported) if self.first_contact => FaultKind::Fatal,
             Some(Class::Denied) => FaultKind::Unavailable,
             Some(Class::Unsupported) => FaultKind::Fatal,
+            _ if too_long => FaultKind::Fatal,
             _ => FaultKind::Indeterminate,
         };
         let mut fault = Fault::new(kind, "create").at(self.generation());
         fault.errno = errno;
         fault.hint = match (errno.map(Errno::class), kind) {
             (Some(Class::Unsupported), _) => Some("the file system has no symbolic links"),
-            (Some(Class::Denied), FaultKind::Fatal) => {
-                Some("no permission, a read-only file system, or one without symbolic links")
-            }
+            (Some(Class::Denied), FaultKind::Fatal) => Some(
+                "no permission, a read-only file system, or one without symbolic links; ask \
+                     its owner, or choose another place",
+            ),
+            _ if too_long => Some(
+                "the file system takes no link with so long a text; shorten the identity or the \
+                 metadata",
+            ),
             _ => None,
         }
         .map(str::to_owned);
@@ -206,8 +232,9 @@ impl Claim {
         }
     }
 
-    fn listed_again(&self, now: Instant, names: &[u64]) -> Next<Result<Claimed, Fault>> {
+    fn listed_again(&mut self, now: Instant, names: &[u64]) -> Next<Result<Claimed, Fault>> {
         let generation = self.generation();
+        self.highest = self.highest.max(names.last().copied().unwrap_or(0));
         match names.last() {
             Some(&highest) if highest > generation => {
                 self.fail(FaultKind::Conflict, "a higher generation stands there")
@@ -245,7 +272,7 @@ impl Step for Claim {
             }
             // Somebody else may have made it; whether it is usable is seen when it is opened.
             (At::Making, Reply::Done | Reply::Exists) => self.ask(At::Opening, Op::Open),
-            (At::Listing, Reply::Listed(names)) => self.listed(now, names.last().copied()),
+            (At::Listing, Reply::Listed(names)) => self.listed(now, &names),
             (At::Creating, reply) => {
                 self.refused = Some(reply).filter(|reply| *reply != Reply::Done);
                 let generation = self.generation();
@@ -291,6 +318,8 @@ impl Claim {
         operation: &'static str,
         reply: &Reply,
     ) -> Next<Result<Claimed, Fault>> {
-        Next::Done(Err(Fault::of_read(operation, reply, self.first_contact)))
+        // What could be looked at before may be read again later; what can't be made may never be.
+        let for_good = self.first_contact && operation == "make";
+        Next::Done(Err(Fault::of_read(operation, reply, for_good)))
     }
 }

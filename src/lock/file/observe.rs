@@ -123,11 +123,14 @@ impl Observe {
         self.ask(At::Listing, Op::List)
     }
 
+    fn is_fresh(&self, now: Instant) -> bool {
+        self.listed_at.is_some_and(|at| now.since(at) < LISTING_TTL)
+    }
+
     fn opened(&mut self, now: Instant, directory: DirectoryId) -> Next<Result<Sight, Fault>> {
         self.directory = directory;
-        let fresh = self.listed_at.is_some_and(|at| now.since(at) < LISTING_TTL);
         match self.known {
-            Some((known, generation)) if known == directory && fresh => {
+            Some((known, generation)) if known == directory && self.is_fresh(now) => {
                 self.ask(At::PeekingNext, Op::Read(generation + 1))
             }
             _ => self.list(now),
@@ -224,7 +227,10 @@ impl Step for Observe {
             (At::Begin, _) => self.ask(At::Opening, Op::Open),
             (At::Opening, Reply::Opened(directory)) => self.opened(now, directory),
             (At::Opening, Reply::Missing) => Next::Done(Ok(Sight::Nothing)),
-            (At::PeekingNext, Reply::Missing) => Next::Done(Ok(Sight::Unchanged)),
+            // After a longer pause the name may have come and been swept.
+            (At::PeekingNext, Reply::Missing) if self.is_fresh(now) => {
+                Next::Done(Ok(Sight::Unchanged))
+            }
             (At::PeekingNext, reply) => {
                 if matches!(reply, Reply::Text(_) | Reply::NotALink) {
                     self.highest = self.known.map_or(0, |(_, generation)| generation + 1);

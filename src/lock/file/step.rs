@@ -194,10 +194,17 @@ impl Fault {
                         fault.kind = FaultKind::Fatal;
                         fault.hint = Some("it must be a directory, not a file or a link".into());
                     }
-                    Class::Denied if first_contact => fault.kind = FaultKind::Fatal,
+                    Class::Denied if first_contact => {
+                        fault.kind = FaultKind::Fatal;
+                        fault.hint = Some(
+                            "no permission, or a read-only file system; ask its owner, or choose \
+                             another place"
+                                .into(),
+                        );
+                    }
                     Class::Unknown if operation == "make" && errno.is_stale() => {
-                        let hint = "its parent is another directory than before; is the file \
-                                    system still mounted?";
+                        let hint = "its parent is gone, or another directory than before; is the \
+                                    file system still mounted?";
                         fault.hint = Some(hint.into());
                     }
                     _ => {}

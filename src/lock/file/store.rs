@@ -75,8 +75,12 @@ impl Directory {
     }
 
     fn make(&self) -> Result<Reply, Os> {
-        let parent = id_of(&rustix::fs::stat(parent_of(&self.path))?);
-        if self.parent.is_some_and(|known| known != parent) {
+        let parent = match rustix::fs::stat(parent_of(&self.path)) {
+            Ok(stat) => Some(id_of(&stat)),
+            Err(Os::NOENT) => None,
+            Err(errno) => return Err(errno),
+        };
+        if self.parent.is_some() && self.parent != parent {
             return Err(Os::STALE);
         }
         rustix::fs::mkdir(&self.path, self.mode)?;

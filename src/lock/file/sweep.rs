@@ -173,12 +173,13 @@ impl Sweep {
     }
 
     fn listed(&mut self, now: Instant, names: std::sync::Arc<[u64]>) -> Next<Swept> {
-        if names.last().is_none_or(|&highest| highest < self.head) {
+        self.below = self.memory.superseded(now);
+        let known = self.head.max(self.below.unwrap_or(0));
+        if names.last().is_none_or(|&highest| highest < known) {
             return Next::Done(Swept::WentBack);
         }
         self.next = names.partition_point(|&name| name <= self.memory.refused);
         self.names = names;
-        self.below = self.memory.superseded(now);
         let claims = self.most > REMOVALS_A_RENEWAL;
         if self.below.is_none() && claims && self.names.len() > FEW_NAMES {
             // Newest first: the highest witness that is old enough frees the most.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
+use crate::lock::file::step::KEEP;
 use crate::record::Incarnation;
 
 mod rules;
@@ -20,7 +21,9 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self { clock: Clock::simulated(), scratch: tempfile::tempdir().unwrap() }
+        // In memory, where there is such a place: syncs take long on a busy disk.
+        let scratch = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self { clock: Clock::simulated(), scratch: scratch.unwrap() }
     }
 
     fn path(&self) -> PathBuf {
@@ -29,6 +32,12 @@ impl Bench {
 
     fn lock(&self) -> FileLock {
         FileLock::options().clock(self.clock.clone()).open(self.path()).unwrap()
+    }
+
+    /// One that syncs nothing, for tests that write a lot.
+    fn hasty_lock(&self) -> FileLock {
+        let options = FileLock::options().clock(self.clock.clone()).durable(false);
+        options.open(self.path()).unwrap()
     }
 
     fn names(&self) -> Vec<String> {
@@ -193,7 +202,7 @@ fn a_thousand_short_terms_leave_few_names() {
     let mut most = 0;
     for incarnation in 0..1000 {
         // A process of its own each time: nothing is remembered from one to the next.
-        let mut lock = bench.lock();
+        let mut lock = bench.hasty_lock();
         let token = acquire(&mut lock, incarnation);
         lock.tidy();
         bench.clock.advance(SECOND);
@@ -252,6 +261,12 @@ fn no_lock_is_made_in_a_place_that_is_not_the_parent_any_more() {
     assert!(matches!(error, LockError::Unavailable(_)), "{error}");
     assert!(error.to_string().contains("mounted"), "{error}");
     assert!(!parent.join("x.lock").exists());
+    // Or it stands there no more, and may come back.
+    std::fs::remove_dir(&parent).unwrap();
+    let error = lock.write(Intent::Acquire, &record(1), None, BUDGET).unwrap_err();
+    assert!(matches!(error, LockError::Unavailable(_)), "{error}");
+    std::fs::rename(bench.scratch.path().join("aside"), &parent).unwrap();
+    assert_eq!(lock.write(Intent::Acquire, &record(1), None, BUDGET).unwrap(), Revision(1));
 }
 
 #[test]
@@ -382,4 +397,87 @@ fn in_an_emptied_log_all_claim_the_same_name_whatever_they_have_seen_before() {
     let claim = knowing.write(Intent::Acquire, &record(2), seen, BUDGET);
     assert_eq!(won.lock().take(), Some(Revision(1)));
     assert!(matches!(claim, Err(LockError::Conflict(_))), "two lead: {claim:?}");
+}
+
+#[test]
+fn a_claim_leaves_room_for_its_end_or_is_refused() {
+    let mut refused = 0;
+    for quotes in 0..200 {
+        let bench = Bench::new();
+        let mut lock = bench.hasty_lock();
+        let mut long = record(1);
+        long.holder_identity = "x".repeat(255).into();
+        long.metadata = "\"".repeat(quotes).into();
+        let token = match lock.write(Intent::Acquire, &long, None, BUDGET) {
+            Ok(token) => token,
+            Err(LockError::Fatal(failure)) => {
+                assert!(failure.to_string().contains("shorten"), "{failure}");
+                refused += 1;
+                continue;
+            }
+            Err(other) => panic!("{other}"),
+        };
+        let completed = of_term(&long, token).with_kind(RecordKind::Completed);
+        let ended = lock.write(Intent::Complete, &completed, Some(token), BUDGET);
+        assert_eq!(ended.unwrap(), Revision(2), "{quotes} quotes");
+    }
+    assert!(refused > 0);
+}
+
+/// The most names that stand there while `terms` short terms follow each other, each of a process
+/// of its own on the host that `host` names.
+fn most_names(terms: u128, host: impl Fn(u128) -> u128) -> usize {
+    let bench = Bench::new();
+    let mut most = 0;
+    for number in 0..terms {
+        let mut lock = bench.hasty_lock();
+        lock.memory = Memory::new(Some(format!("boot {}", host(number)).into()));
+        let token = acquire(&mut lock, number);
+        lock.tidy();
+        bench.clock.advance(SECOND);
+        let released = of_term(&record(number), token).with_kind(RecordKind::Released);
+        lock.write(Intent::Release, &released, Some(token), BUDGET).unwrap();
+        lock.tidy();
+        most = most.max(bench.names().len());
+    }
+    most
+}
+
+#[test]
+fn a_thousand_short_terms_on_several_hosts_leave_few_names() {
+    // Where a host comes again: in turn, in turn by pairs, for a while each, at random.
+    let random = |number: u128| ((number * 0x9e37_79b9_7f4a_7c15) >> 17) % 3;
+    let most = [
+        most_names(1000, |number| number % 2),
+        most_names(1000, |number| number % 3),
+        most_names(1000, |number| number % 8),
+        most_names(1000, |number| number / 2 % 2),
+        most_names(1000, |number| number / 50),
+        most_names(1000, random),
+    ];
+    println!("at most {most:?} names");
+    assert!(most.iter().all(|most| *most < 200), "{most:?}");
+}
+
+#[test]
+fn a_listing_that_goes_back_takes_what_was_known_with_it() {
+    let bench = Bench::new();
+    let mut lock = bench.lock();
+    let mut revision = acquire(&mut lock, 1);
+    let term = of_term(&record(1), revision);
+    for _ in 0..4 {
+        revision = lock.write(Intent::Renew, &term, Some(revision), BUDGET).unwrap();
+    }
+    bench.clock.advance(KEEP);
+    // The two newest names will not be shown.
+    let next = lock.write(Intent::Renew, &term, Some(revision), BUDGET).unwrap();
+    let aside = bench.scratch.path().join("aside");
+    std::fs::create_dir(&aside).unwrap();
+    for generation in [revision, next].map(|revision| name_of(revision.0)) {
+        std::fs::rename(bench.path().join(&generation), aside.join(&generation)).unwrap();
+    }
+    let before = bench.names();
+    lock.tidy();
+    assert_eq!(bench.names(), before, "swept by a listing that has gone back");
+    assert_eq!(lock.memory.superseded(bench.clock.now()), None);
 }

@@ -539,3 +539,149 @@ fn a_witness_counts_on_its_own_boot_when_it_is_old_and_of_a_generation_before_it
     assert_eq!(removed_by_witness(witness(5, "here", 5000)), NONE, "from the future");
     assert_eq!(removed_by_witness(witness(60, "here", 70)), NONE, "of its own claim or later");
 }
+
+#[test]
+fn an_absent_name_says_nothing_once_the_listing_has_become_old() {
+    let known = head(5, &held(1, 5));
+    let step = || Observe::new(Some(&known), false);
+    let fresh = drive(step(), [(9, Reply::Opened(HERE)), (9, Reply::Missing)]);
+    assert_eq!(fresh.output, Some(Ok(Sight::Unchanged)));
+    // The next name may have come and been swept while the look stood still.
+    let late = drive(step(), [(9, Reply::Opened(HERE)), (60, Reply::Missing)]);
+    assert_eq!(late.ops, vec![Op::Open, Op::Read(6), Op::List]);
+}
+
+#[test]
+fn a_generation_that_only_a_claim_has_listed_changes_the_version_too() {
+    let (mut lock, script) = scripted();
+    let old = [Reply::Opened(HERE), listed(&[5]), Reply::Text(held(1, 5))];
+    script.0.lock().extend(old.iter().cloned());
+    let first = lock.get(BUDGET).unwrap().map(|seen| (seen.revision, seen.nonce));
+    script.0.lock().clear();
+    script.0.lock().extend([Reply::Opened(HERE), listed(&[5, 6])]);
+    let claim = lock.write(Intent::Acquire, &record(2), Some(Revision(5)), BUDGET);
+    assert!(matches!(claim, Err(LockError::Conflict(_))), "{claim:?}");
+    script.0.lock().clear();
+    script.0.lock().extend(old);
+    let second = lock.get(BUDGET).unwrap().map(|seen| (seen.revision, seen.nonce));
+    assert_ne!(first, second, "the wait has to start again");
+}
+
+#[test]
+fn what_denies_a_claim_after_it_could_be_read_may_heal() {
+    const EACCES: i32 = 13;
+    let (mut lock, script) = scripted();
+    let seen = [Reply::Opened(HERE), listed(&[5]), Reply::Text(held(1, 5))];
+    script.0.lock().extend(seen);
+    lock.get(BUDGET).unwrap();
+    // As when a ticket has run out while the lease was waited for.
+    script.0.lock().push_back(Reply::Failed(Errno(EACCES)));
+    let claim = lock.write(Intent::Acquire, &record(2), Some(Revision(5)), BUDGET);
+    assert!(matches!(claim, Err(LockError::Unavailable(_))), "{claim:?}");
+}
+
+#[test]
+fn a_text_that_the_file_system_finds_too_long_is_refused_with_a_remedy() {
+    const ENAMETOOLONG: i32 = 36;
+    let (step, _, mut replies) = claim();
+    replies[2] = Reply::Failed(Errno(ENAMETOOLONG));
+    replies[3] = Reply::Missing;
+    replies.truncate(4);
+    let Some(Err(fault)) = drive(step, quickly(replies)).output else { panic!("a fault") };
+    assert_eq!(fault.kind, FaultKind::Fatal);
+    assert!(fault.hint.is_some_and(|hint| hint.contains("shorten")));
+}
+
+#[test]
+fn a_sweep_needs_a_listing_that_shows_the_generation_it_goes_by() {
+    let mut memory = Memory::new(None);
+    memory.note(HERE, 9, at(0));
+    let step = Sweep::new(&memory, HERE, 5, 48, at(1000));
+    let done = drive(step, [(100, Reply::Opened(HERE)), (100, listed(&[3, 4, 5, 6]))]);
+    assert_eq!((names_removed(&done.ops), done.output), (Vec::new(), Some(Swept::WentBack)));
+}
+
+#[test]
+fn after_a_claim_whose_listing_went_back_a_look_lists_and_no_pair_is_left() {
+    let (mut lock, script) = scripted();
+    script.0.lock().extend([Reply::Opened(HERE), listed(&[5]), Reply::Text(held(1, 5))]);
+    lock.get(BUDGET).unwrap();
+    let now = lock.clock.now() + Duration::from_secs(100);
+    assert_eq!(lock.memory.superseded(now), Some(5));
+    script.0.lock().extend([Reply::Opened(HERE), listed(&[4])]);
+    let claim = lock.write(Intent::Acquire, &record(2), Some(Revision(5)), BUDGET);
+    assert!(matches!(claim, Err(LockError::Conflict(_))), "{claim:?}");
+    assert_eq!(lock.memory.superseded(now), None);
+    script.0.lock().extend([Reply::Opened(HERE), listed(&[4]), Reply::Text(held(1, 4))]);
+    let seen = lock.get(BUDGET).unwrap().unwrap();
+    assert_eq!(seen.revision, Revision(4), "it was not listed");
+}
+
+/// A look and a claim whose calls answer as scripted, on a lock that has done nothing before.
+fn first_contact(look: &[Reply], claim: &[Reply]) -> LockError {
+    let (mut lock, script) = scripted();
+    script.0.lock().extend(look.iter().cloned());
+    let seen = match lock.get(BUDGET) {
+        Ok(seen) => seen.map(|seen| seen.revision),
+        Err(error) => return error,
+    };
+    script.0.lock().clear();
+    script.0.lock().extend(claim.iter().cloned());
+    lock.write(Intent::Acquire, &record(2), seen, BUDGET).unwrap_err()
+}
+
+#[test]
+fn what_is_denied_at_first_contact_is_fatal_and_says_where_and_what_to_look_at() {
+    for (errno, why) in [(13, "ermission"), (30, "ead-only")] {
+        let denied = Reply::Failed(Errno(errno));
+        let head = [Reply::Opened(HERE), listed(&[5]), Reply::Text(held(1, 5))];
+        let errors = [
+            ("open x.lock", first_contact(std::slice::from_ref(&denied), &[])),
+            ("list x.lock", first_contact(&[Reply::Opened(HERE), denied.clone()], &[])),
+            ("make x.lock", first_contact(&[], &[Reply::Missing, denied.clone()])),
+            (
+                "create x.lock/g.00000000000000000006",
+                first_contact(&head, &[Reply::Opened(HERE), listed(&[5]), denied.clone()]),
+            ),
+        ];
+        for (what, error) in errors {
+            assert!(matches!(error, LockError::Fatal(_)), "{what}: {error:?}");
+            let said = format!("{error}: {}", source_of(&error));
+            for part in [what, why, "owner"] {
+                assert!(said.contains(part), "{part}: {said}");
+            }
+        }
+    }
+}
+
+/// What the system said, at the bottom of an error.
+fn source_of(error: &LockError) -> String {
+    let mut deepest: &dyn std::error::Error = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
+
+#[test]
+fn a_file_system_without_links_is_refused() {
+    for errno in [38, 95] {
+        let refused = Reply::Failed(Errno(errno));
+        let error = first_contact(
+            &[Reply::Opened(HERE), listed(&[])],
+            &[Reply::Opened(HERE), listed(&[]), refused],
+        );
+        assert!(matches!(error, LockError::Fatal(_)), "{error:?}");
+        assert!(error.to_string().contains("no symbolic links"), "{error}");
+    }
+}
+
+#[test]
+fn a_lock_of_a_newer_format_is_refused_with_a_remedy() {
+    let mut newer = entry(1, 5, RecordKind::Held, 7);
+    newer.format = FORMAT + 1;
+    let head = [Reply::Opened(HERE), listed(&[5]), Reply::Text(encode(&newer).unwrap())];
+    let error = first_contact(&head, &[]);
+    assert!(matches!(error, LockError::Fatal(_)), "{error:?}");
+    assert!(error.to_string().contains("upgrade this program"), "{error}");
+}
