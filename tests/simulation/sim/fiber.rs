@@ -1,12 +1,12 @@
 //! The file lock that ships, stopped at each of its system calls.
 //!
-//! The lock blocks in a call, so it has a thread of its own; but only one of that thread and the
-//! simulation runs at any time, and so nothing depends on how threads are scheduled.
+//! The lock blocks in a call, so it has a stack of its own: it is a coroutine, which runs only
+//! while the simulation waits for it to stop.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::fmt;
 use std::time::Duration;
 
+use generator::{Generator, Gn};
 use leaderelection::testing::file::{Errno, Op, Reply, Store};
 use leaderelection::testing::{Clock, Event, Instant, ReadReply, WriteReply};
 use leaderelection::{FileLock, Intent, LeaderElectionRecord, Lock, LockError, Revision};
@@ -28,10 +28,13 @@ pub enum Task {
     },
 }
 
-#[derive(Debug)]
 enum Order {
     Do(Task),
     Go(Reply),
+    /// What has been taken note of is not an order.
+    Next,
+    /// The process is gone.
+    End,
 }
 
 /// Why the lock has stopped.
@@ -45,123 +48,91 @@ pub enum Stopped {
     Idle,
 }
 
+/// In words of eight bytes. Tests without optimization need much of it.
+const STACK: usize = 0x1_0000;
+
 /// A file lock in a process.
-#[derive(Debug)]
 pub struct Fiber {
-    orders: Option<SyncSender<Order>>,
-    stops: Receiver<Stopped>,
+    lock: Generator<'static, Order, Stopped>,
     clock: Clock,
-    thread: Option<JoinHandle<()>>,
 }
 
-struct Calls {
-    orders: Receiver<Order>,
-    stops: SyncSender<Stopped>,
-}
-
-/// Shared by the lock, which makes calls, and the thread's loop, which takes tasks.
-struct Gate(std::sync::Arc<std::sync::Mutex<Calls>>);
+/// The store of the lock: each of its calls is a stop.
+struct Calls;
 
 impl Fiber {
     /// A lock whose nonces come from `seed`, on a host of that name.
     pub fn start(seed: u64, host: &str) -> Self {
-        let (orders, taken) = sync_channel(1);
-        let (stop, stops) = sync_channel(1);
         let clock = Clock::simulated();
-        let calls = Calls { orders: taken, stops: stop };
-        let gate = Gate(std::sync::Arc::new(std::sync::Mutex::new(calls)));
-        let lock = FileLock::options()
-            .clock(clock.clone())
-            .seed(seed)
-            .boot(host)
-            .open_store("simulated.lock", gate.clone());
-        let thread = std::thread::spawn(move || serve(lock, &gate));
-        Self { orders: Some(orders), stops, clock, thread: Some(thread) }
+        let options = FileLock::options().clock(clock.clone()).seed(seed).boot(host);
+        let lock = options.open_store("simulated.lock", Calls);
+        let mut lock = Gn::new_opt(STACK, move || serve(lock));
+        // The first resumption takes no order.
+        lock.resume();
+        Self { lock, clock }
     }
 
     /// Gives it a task, at `now`.
     pub fn begin(&mut self, now: Instant, task: Task) -> Stopped {
-        self.order(now, Order::Do(task))
+        self.clock.advance(now.since(self.clock.now()));
+        self.lock.send(Order::Do(task))
     }
 
     /// Gives it the result of its call.
     pub fn go_on(&mut self, now: Instant, reply: Reply) -> Stopped {
-        self.order(now, Order::Go(reply))
-    }
-
-    fn order(&mut self, now: Instant, order: Order) -> Stopped {
         self.clock.advance(now.since(self.clock.now()));
-        if let Some(orders) = &self.orders {
-            orders.send(order).expect("a lock that does not panic takes orders");
-        }
-        self.next()
+        self.lock.send(Order::Go(reply))
     }
 
     /// Where it stops after an answer.
     pub fn next(&mut self) -> Stopped {
-        self.stops.recv().expect("a lock that does not panic stops somewhere")
+        self.lock.send(Order::Next)
     }
 }
 
 impl Drop for Fiber {
     fn drop(&mut self) {
-        // Without an order the call under way fails, as do all that follow it.
-        self.orders = None;
-        // A stop that nobody has taken must not keep the thread.
-        let (_, closed) = sync_channel(0);
-        self.stops = closed;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        // The call under way fails, as do all that follow it.
+        while !self.lock.is_done() {
+            self.lock.send(Order::End);
         }
     }
 }
 
-impl Clone for Gate {
-    fn clone(&self) -> Self {
-        Self(std::sync::Arc::clone(&self.0))
+impl fmt::Debug for Fiber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fiber").finish_non_exhaustive()
     }
 }
 
-impl Gate {
-    /// Stops, and waits for what is next; `None` where the process is gone.
-    fn stop(&self, stopped: Stopped) -> Option<Order> {
-        let calls = self.0.lock().ok()?;
-        calls.stops.send(stopped).ok()?;
-        calls.orders.recv().ok()
-    }
-
-    fn tell(&self, stopped: Stopped) -> Option<()> {
-        self.0.lock().ok()?.stops.send(stopped).ok()
-    }
-
-    fn first(&self) -> Option<Order> {
-        self.0.lock().ok()?.orders.recv().ok()
-    }
+/// Stops the lock that runs, and waits for what is next.
+#[expect(deprecated, reason = "the scope that replaces it can't live in a store that a lock owns")]
+fn stop(stopped: Stopped) -> Order {
+    generator::yield_(stopped).unwrap_or(Order::End)
 }
 
-impl Store for Gate {
+impl Store for Calls {
     fn perform(&mut self, op: &Op) -> Reply {
-        match self.stop(Stopped::Call(op.clone())) {
-            Some(Order::Go(reply)) => reply,
+        match stop(Stopped::Call(op.clone())) {
+            Order::Go(reply) => reply,
             _ => GONE,
         }
     }
 }
 
 /// As the lock thread of an elector.
-fn serve(mut lock: FileLock, gate: &Gate) {
-    let mut next = gate.first();
-    while let Some(Order::Do(task)) = next {
+fn serve(mut lock: FileLock) -> Stopped {
+    while let Order::Do(task) = stop(Stopped::Idle) {
         let event = carry_out(&mut lock, task);
         let written = matches!(event, Event::Written(WriteReply::Written(_)));
-        if gate.tell(Stopped::Answer(event)).is_none() {
-            return;
+        if let Order::End = stop(Stopped::Answer(event)) {
+            break;
         }
         if written {
             lock.tidy();
         }
-        next = gate.stop(Stopped::Idle);
     }
+    Stopped::Idle
 }
 
 fn carry_out(lock: &mut FileLock, task: Task) -> Event {
