@@ -137,8 +137,27 @@ fn work_within_its_grace_is_caught_and_work_after_it_is_not_ours() {
 #[test]
 fn a_crash_ends_belief_and_work() {
     let mut bench = Bench::new().begins(0, 1, 10);
-    bench.checks.crashed(0);
+    bench.checks.crashed(0, None);
     bench.begins(1, 2, 20).is_fine();
+}
+
+#[test]
+fn work_that_outlives_its_process_acts_until_its_validity_and_grace_have_ended() {
+    let bench = || {
+        let mut bench = Bench::new().begins(0, 1, 10);
+        bench.checks.crashed(0, Some(7));
+        bench.checks.run_started(0);
+        bench
+    };
+    bench().at(10).begins(1, 2, 20).breaks(Rule::OneActs);
+    bench().at(10).begins(0, 2, 20).breaks(Rule::OneActs);
+    bench().at(11).begins(1, 2, 20).is_fine();
+    let mut ended = bench();
+    ended.checks.orphan_ended(0, 7);
+    ended.begins(1, 2, 20).is_fine();
+    let mut returned = Bench::new().begins(0, 1, 10).returns(0);
+    returned.checks.crashed(0, Some(7));
+    returned.begins(1, 2, 20).is_fine();
 }
 
 #[test]
@@ -215,7 +234,7 @@ fn a_claim_of_who_gives_way_is_caught() {
     bench().at(3).writes(0, Intent::Acquire, 10).breaks(Rule::GivesWay);
     bench().at(4).writes(0, Intent::Acquire, 10).is_fine();
     let mut crashed = bench();
-    crashed.checks.crashed(0);
+    crashed.checks.crashed(0, None);
     crashed.writes(0, Intent::Acquire, 10).is_fine();
 }
 

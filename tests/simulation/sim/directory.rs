@@ -4,7 +4,7 @@
 //! atomic. A listing shows what stands there throughout; what is made or removed meanwhile it may
 //! show or not. A read may show what stood there at any time since the reader opened the directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use leaderelection::testing::file::{Decoded, DirectoryId, Op, Reply, Text, decode};
@@ -29,12 +29,30 @@ struct Name {
 pub struct Directory {
     made: bool,
     names: BTreeMap<u64, Name>,
-    /// What was removed last under a name, and when.
-    removed: BTreeMap<u64, (Name, True)>,
+    /// What was removed, and when, in the order in which it was.
+    removed: VecDeque<Removed>,
     /// Out of a thousand reads so many show an older state.
     pub stale: u64,
     /// A mutant: creating a name replaces what stands there.
     replaces: bool,
+    /// The next name that is created says something that nobody can read.
+    pub tears: bool,
+    pub counts: Counts,
+}
+
+/// What was shown otherwise than it stood there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    pub stale_reads: u64,
+    pub torn_listings: u64,
+    pub torn_writes: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Removed {
+    at: True,
+    name: u64,
+    was: Name,
 }
 
 /// When a call was sent, and when its sender opened the directory.
@@ -77,13 +95,7 @@ impl Directory {
             }
             Op::List => self.list(at, view, rng),
             Op::Read(name) => self.read(at, *name, view, rng),
-            Op::Create(name, text) => {
-                let record = match decode(text) {
-                    Decoded::Entry(entry) => Some(Arc::new(entry.record)),
-                    _ => None,
-                };
-                return self.make(at, *name, text.clone(), record, None);
-            }
+            Op::Create(name, text) => return self.create(at, *name, text, rng),
             Op::Link { from, to } => match self.names.get(from).cloned() {
                 Some(Name { text, record, .. }) => {
                     return self.make(at, *to, text, record, Some(Intent::Renew));
@@ -91,8 +103,8 @@ impl Directory {
                 None => Reply::Missing,
             },
             Op::Remove(name) => match self.names.remove(name) {
-                Some(known) => {
-                    self.removed.insert(*name, (known, at));
+                Some(was) => {
+                    self.removed.push_back(Removed { at, name: *name, was });
                     self.forget(at);
                     Reply::Done
                 }
@@ -101,6 +113,25 @@ impl Directory {
             Op::Sync => Reply::Done,
         };
         (reply, None)
+    }
+
+    fn create(
+        &mut self,
+        at: True,
+        name: u64,
+        text: &Text,
+        rng: &mut Rng,
+    ) -> (Reply, Option<Written>) {
+        let is_free = !self.names.contains_key(&name);
+        if is_free && std::mem::take(&mut self.tears) {
+            self.counts.torn_writes += 1;
+            return self.make(at, name, cut(text, rng), None, None);
+        }
+        let record = match decode(text) {
+            Decoded::Entry(entry) => Some(Arc::new(entry.record)),
+            _ => None,
+        };
+        self.make(at, name, text.clone(), record, None)
     }
 
     fn make(
@@ -133,8 +164,7 @@ impl Directory {
             return false;
         };
         let name = head.get_mut();
-        let cut = rng.below(name.text.len() as u64) as usize;
-        (name.text, name.record) = (name.text[..cut].into(), None);
+        (name.text, name.record) = (cut(&name.text, rng), None);
         true
     }
 
@@ -144,36 +174,60 @@ impl Directory {
     }
 
     fn forget(&mut self, at: True) {
-        self.removed.retain(|_, (_, removed)| *removed + REMEMBERED > at);
+        while self.removed.front().is_some_and(|removed| removed.at + REMEMBERED <= at) {
+            self.removed.pop_front();
+        }
     }
 
-    fn list(&self, at: True, view: View, rng: &mut Rng) -> Reply {
+    fn list(&mut self, at: True, view: View, rng: &mut Rng) -> Reply {
         let began = rng.between(view.sent, at);
-        let standing = self.names.iter().filter(|(_, name)| name.since <= began);
-        let mut listed: Vec<u64> = standing.map(|(name, _)| *name).collect();
-        let made = self.names.iter().filter(|(_, name)| name.since > began);
-        let removed = self.removed.iter().filter(|(_, (_, removed))| *removed > began);
-        let uncertain = made.map(|(name, _)| *name).chain(removed.map(|(name, _)| *name));
-        listed.extend(uncertain.filter(|_| rng.chance(500)));
-        listed.sort_unstable();
-        listed.dedup();
+        let mut listed = Vec::with_capacity(self.names.len() + 4);
+        let mut is_torn = false;
+        let mut shows = || {
+            is_torn = true;
+            rng.chance(500)
+        };
+        for (name, known) in &self.names {
+            if known.since <= began || shows() {
+                listed.push(*name);
+            }
+        }
+        let removed = self.removed.iter().rev().take_while(|removed| removed.at > began);
+        let standing = listed.len();
+        listed.extend(removed.map(|removed| removed.name).filter(|_| shows()));
+        if listed.len() > standing {
+            listed.sort_unstable();
+            listed.dedup();
+        }
+        self.counts.torn_listings += u64::from(is_torn);
         Reply::Listed(listed.into())
     }
 
-    fn read(&self, at: True, name: u64, view: View, rng: &mut Rng) -> Reply {
+    fn read(&mut self, at: True, name: u64, view: View, rng: &mut Rng) -> Reply {
+        let present = self.names.get(&name);
         let shown = match rng.chance(self.stale) {
             true => self.as_of(rng.between(view.opened.min(at), at), name),
-            false => self.names.get(&name),
+            false => present,
         };
-        shown.map_or(Reply::Missing, |shown| Reply::Text(shown.text.clone()))
+        let text = |known: Option<&Name>| known.map(|known| known.text.clone());
+        let (shown, present) = (text(shown), text(present));
+        self.counts.stale_reads += u64::from(shown != present);
+        shown.map_or(Reply::Missing, Reply::Text)
     }
 
     fn as_of(&self, at: True, name: u64) -> Option<&Name> {
         let stood = |known: &&Name| known.since <= at;
-        let removed = self.removed.get(&name).filter(|(_, removed)| *removed > at);
         let present = self.names.get(&name).filter(stood);
-        present.or_else(|| removed.map(|(known, _)| known).filter(stood))
+        present.or_else(|| {
+            let since = self.removed.iter().rev().take_while(|removed| removed.at > at);
+            since.filter(|removed| removed.name == name).map(|r| &r.was).find(stood)
+        })
     }
+}
+
+/// A part of it, and never all.
+fn cut(text: &Text, rng: &mut Rng) -> Text {
+    text[..rng.below(text.len() as u64) as usize].into()
 }
 
 #[cfg(test)]

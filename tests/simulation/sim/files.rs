@@ -27,7 +27,8 @@ impl World {
     pub(super) fn file_started(&mut self, node: usize) {
         if self.plan.store.kind == StoreKind::Files && self.files[node].fiber.is_none() {
             let seed = self.rng.next();
-            let host = format!("host-{}", self.plan.nodes[node].host);
+            let (host, boot) = (self.plan.nodes[node].host, self.nodes[node].boot);
+            let host = format!("host-{host}-{boot}");
             self.files[node].fiber = Some(Fiber::start(seed, &host));
         }
     }

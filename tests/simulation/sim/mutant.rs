@@ -31,11 +31,15 @@ pub enum Mutant {
     ClaimWithoutComparing,
     /// Every holder is said to be proven dead.
     TheLivingSaidToBeDead,
+    /// What proves a death on this boot of this host is taken to prove one on any.
+    ProofOfAnotherBoot,
+    /// A process that is gone is proof enough, though its work still holds its companion.
+    ProofBesideLivingWork,
     /// In a directory, creating a name replaces what stands there.
     CreateReplacesAName,
 }
 
-pub const MUTANTS: [Mutant; 11] = [
+pub const MUTANTS: [Mutant; 13] = [
     Mutant::DriftBeyondTheBound,
     Mutant::DeadlineFromTheReply,
     Mutant::UnknownTakenAsFailed,
@@ -46,6 +50,8 @@ pub const MUTANTS: [Mutant; 11] = [
     Mutant::LateReplyRevives,
     Mutant::ClaimWithoutComparing,
     Mutant::TheLivingSaidToBeDead,
+    Mutant::ProofOfAnotherBoot,
+    Mutant::ProofBesideLivingWork,
     Mutant::CreateReplacesAName,
 ];
 

@@ -3,12 +3,13 @@
 
 use leaderelection::testing::file::{Op, Reply};
 use leaderelection::testing::{Event, Instant, ReadReply, WriteReply};
-use leaderelection::{Intent, LeaderElectionRecord, Revision, Timestamp};
+use leaderelection::{Intent, LeaderElectionRecord, RecordKind, Revision, Timestamp};
 
 use super::directory::{View, Written};
 use super::files::{errno, excused};
-use super::plan::{STRAGGLER, StoreKind};
-use super::time::{MICRO, MILLI, True, nanos};
+use super::plan::{Push, STRAGGLER, StoreKind};
+use super::stats::Extra;
+use super::time::{MICRO, MILLI, SECOND, True, nanos};
 use super::trace::Mark;
 use super::world::{Happening, Signal, World};
 
@@ -148,6 +149,7 @@ impl World {
         // Only a system call may be carried out twice: a write that compares can't.
         let is_call = matches!(call, Call::System(_));
         let twice = is_call && fate.again.is_some() && fate.excuse.is_some();
+        self.stats.count(Extra::CarriedOutTwice, u64::from(twice));
         let arrivals = [fate.arrives, fate.again.filter(|_| twice)];
         let pending = arrivals.iter().flatten().count() as u8 + u8::from(answer.is_some());
         let (sent, latest, delay) = (self.now, self.latest(), fate.delay);
@@ -319,6 +321,9 @@ impl World {
             }
             Call::Write { intent, record, expected } => (*intent, record.clone(), *expected),
         };
+        if std::mem::take(&mut self.tears) {
+            return self.tear(node, intent, expected);
+        }
         let written = record.clone();
         let reply = self.store.write(self.now, intent, record, expected, &mut self.rng);
         match reply {
@@ -331,13 +336,32 @@ impl World {
         Answer::Lock(Event::Written(reply))
     }
 
+    /// A write that fits leaves something that nobody can read; whoever wrote hears nothing good.
+    fn tear(&mut self, node: usize, intent: Intent, expected: Option<Revision>) -> Answer {
+        let reply = match self.store.tear(self.now, expected, &mut self.rng) {
+            true => WriteReply::Indeterminate,
+            false => WriteReply::Conflict,
+        };
+        if reply == WriteReply::Indeterminate {
+            self.stats.count(Extra::TornWrite, 1);
+            self.corrupted = true;
+            self.mark(Some(node), || Mark::Torn { intent });
+        }
+        Answer::Lock(Event::Written(reply))
+    }
+
     fn perform_call(&mut self, node: usize, sent: True, op: &Op) -> Reply {
         let view = View { sent, opened: self.files[node].opened.max(sent.min(self.now)) };
         let view = match op {
             Op::Read(_) => View { opened: self.files[node].opened, ..view },
             _ => view,
         };
+        let tears = self.directory.tears;
         let (reply, written) = self.directory.perform(self.now, op, view, &mut self.rng);
+        if tears && !self.directory.tears {
+            self.corrupted = self.is_corrupt();
+            self.mark(Some(node), || Mark::Torn { intent: Intent::Acquire });
+        }
         if matches!(reply, Reply::Opened(_)) {
             self.files[node].opened = self.now;
         }
@@ -374,10 +398,13 @@ impl World {
     }
 
     /// Who reads a record also looks whether the process that wrote it is gone.
-    pub(super) fn with_proof_of_death(&self, node: usize, event: Event) -> Event {
+    pub(super) fn with_proof_of_death(&mut self, node: usize, event: Event) -> Event {
         match event {
             Event::Read(ReadReply::Found { observed, .. }) => {
-                let holder_is_dead = self.is_proven_dead(observed.record.incarnation, node);
+                let is_held = observed.record.kind == RecordKind::Held;
+                let holder_is_dead =
+                    is_held && self.is_proven_dead(observed.record.incarnation, node);
+                self.stats.proofs += u64::from(holder_is_dead);
                 Event::Read(ReadReply::Found { observed, holder_is_dead })
             }
             event => event,
@@ -388,12 +415,40 @@ impl World {
     pub(super) fn push_wake_ups(&mut self, writer: usize) {
         for node in (0..self.nodes.len()).filter(|node| *node != writer) {
             let cut = self.nodes[node].replies_cut_until > self.now;
-            if cut || (self.stormy && self.rng.chance(100)) {
-                continue;
+            let leg = self.leg();
+            match cut {
+                true => self.stats.count(Extra::WakeUpLost, 1),
+                false => self.wake_up(node, leg),
             }
-            let (at, run) = (self.now + self.leg(), self.nodes[node].run_id);
-            self.at(at, Happening::Tell { node, run, signal: Signal::WakeUp });
         }
+    }
+
+    /// The candidates of one host see that a process of it is gone, or the last of its work.
+    pub(super) fn push_death(&mut self, of: usize) {
+        let host = self.plan.nodes[of].host;
+        for node in (0..self.nodes.len()).filter(|node| *node != of) {
+            if self.plan.nodes[node].host == host && self.plan.store.push != Push::Nothing {
+                let soon = self.rng.spread(MICRO, MILLI);
+                self.wake_up(node, soon);
+            }
+        }
+    }
+
+    fn wake_up(&mut self, node: usize, after: u64) {
+        let mut at = self.now + after;
+        if self.stormy {
+            match self.rng.below(20) {
+                0 | 1 => return self.stats.count(Extra::WakeUpLost, 1),
+                2 => {
+                    self.stats.count(Extra::WakeUpLate, 1);
+                    at = self.some_time_from_now() + self.rng.below(SECOND);
+                }
+                _ => {}
+            }
+        }
+        self.stats.wake_ups += 1;
+        let run = self.nodes[node].run_id;
+        self.at(at, Happening::Tell { node, run, signal: Signal::WakeUp });
     }
 }
 

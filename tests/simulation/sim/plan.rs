@@ -56,6 +56,8 @@ pub struct Habits {
     pub panics: u64,
     /// Work that is told to stop and goes on for up to three leases.
     pub stubborn: u64,
+    /// Work that goes on when its process is gone, until a guard stops it.
+    pub outlives: u64,
     /// The longest time until the candidate runs again.
     pub rest: u64,
 }
@@ -73,11 +75,19 @@ pub enum StoreKind {
 
 pub const STORE_KINDS: [StoreKind; 3] = [StoreKind::Strict, StoreKind::Stale, StoreKind::Files];
 
+/// Of what candidates are told, soon, late or, while faults last, at times not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Push {
+    Nothing,
+    /// Of all but renewals.
+    Changes,
+    Everything,
+}
+
 #[derive(Clone, Debug)]
 pub struct StorePlan {
     pub kind: StoreKind,
-    /// Candidates are told of a change.
-    pub push: bool,
+    pub push: Push,
     /// The shortest and the longest way to the store, or back.
     pub leg: (u64, u64),
     /// How old a view may be, and how many out of a thousand are.
@@ -85,8 +95,9 @@ pub struct StorePlan {
     pub stale: u64,
     /// Revisions skip numbers, as where other keys share them.
     pub gaps: bool,
-    /// The record becomes unreadable once.
+    /// The record becomes unreadable once, by itself or because a write is torn.
     pub corrupts: bool,
+    pub tears: bool,
     /// Writes without comparing: a mutant.
     pub blind: bool,
     /// Creating a name replaces another: the same for files.
@@ -113,12 +124,18 @@ pub enum Blow {
     Stall,
     /// A host sleeps; its clocks go on.
     Suspend,
+    /// A host starts again, with all that runs on it, and so does its clock.
+    Reboot,
     CutOff,
     CutRequests,
     CutReplies,
+    /// Some hosts are cut off, and others not.
+    Partition,
     StoreDown,
     Slow,
     Errors,
+    /// Candidates are told of changes that are none.
+    FalseWakeUps,
     Rate,
     WallStep,
     UserStops,
@@ -127,17 +144,20 @@ pub enum Blow {
     TaskGone,
 }
 
-pub const BLOWS: [Blow; 16] = [
+pub const BLOWS: [Blow; 19] = [
     Blow::Crash,
     Blow::Freeze,
     Blow::Stall,
     Blow::Suspend,
+    Blow::Reboot,
     Blow::CutOff,
     Blow::CutRequests,
     Blow::CutReplies,
+    Blow::Partition,
     Blow::StoreDown,
     Blow::Slow,
     Blow::Errors,
+    Blow::FalseWakeUps,
     Blow::Rate,
     Blow::WallStep,
     Blow::UserStops,
@@ -172,15 +192,20 @@ impl Plan {
             rng.pick(&[OnSuccess::Hold, OnSuccess::Hold, OnSuccess::Release, OnSuccess::Complete]);
         let times = Times::new(rng, drift, count);
         let namesakes = rng.chance(100) || mutant == Some(Mutant::SameNameIsOneself);
-        let shared_hosts = rng.chance(300);
+        let on_a_host = match mutant {
+            Some(Mutant::ProofBesideLivingWork) => 2,
+            Some(Mutant::ProofOfAnotherBoot) => 1,
+            _ => rng.pick(&[1, 1, 1, 1, 1, 2, 2, 2, 8, 8]),
+        };
         let mut nodes = Vec::new();
         for index in 0..count {
             let times = if mixed { Times::new(rng, drift, count) } else { times.clone() };
             let name = if namesakes { "twin".to_owned() } else { format!("node-{index}") };
-            let host = if shared_hosts { index / 2 } else { index } as u8;
+            let host = (index / on_a_host) as u8;
             let settings = times.settings(rng, name.into(), on_success);
             nodes.push(NodePlan::new(rng, settings, times.grace, host, drift, mutant));
         }
+        share_clocks(&mut nodes);
         let store = match mutant {
             Some(Mutant::CreateReplacesAName) => Some(StoreKind::Files),
             _ => store,
@@ -189,7 +214,7 @@ impl Plan {
         store.blind = mutant == Some(Mutant::ClaimWithoutComparing);
         if mutant == Some(Mutant::CreateReplacesAName) {
             // Claims that take their time, and begin together when the lease is released.
-            (store.replaces, store.push) = (true, true);
+            (store.replaces, store.push) = (true, Push::Changes);
             store.leg = (store.leg.0 * 8, store.leg.1 * 8);
         }
         let faults = Faults::new(rng, mutant);
@@ -303,9 +328,24 @@ impl NodePlan {
             returns_early: rng.pick(&[0, 0, 50]),
             panics: rng.pick(&[0, 0, 20]),
             stubborn: rng.pick(&[0, 200, 500]),
+            outlives: match mutant {
+                Some(Mutant::ProofBesideLivingWork) => 900,
+                _ => rng.pick(&[0, 200, 700]),
+            },
             rest: rng.pick(&[10 * MILLI, SECOND, 10 * SECOND]),
         };
         Self { settings, grace, host, clock_start, clock_rate, habits }
+    }
+}
+
+/// The processes of a host have one clock.
+fn share_clocks(nodes: &mut [NodePlan]) {
+    for node in 1..nodes.len() {
+        let before = &nodes[node - 1];
+        if before.host == nodes[node].host {
+            let (start, rate) = (before.clock_start, before.clock_rate);
+            (nodes[node].clock_start, nodes[node].clock_rate) = (start, rate);
+        }
     }
 }
 
@@ -342,12 +382,13 @@ impl StorePlan {
         let staleness = if kind == StoreKind::Stale { rng.spread(MILLI, 20 * SECOND) } else { 0 };
         Self {
             kind,
-            push: rng.chance(400),
+            push: rng.pick(&[Push::Nothing, Push::Changes, Push::Everything]),
             leg: (longest / 10, longest),
             staleness,
             stale: if is_stale { rng.spread(1, 500) } else { 0 },
             gaps: kind == StoreKind::Strict && rng.chance(200),
-            corrupts: rng.chance(20),
+            corrupts: rng.chance(15),
+            tears: rng.chance(15),
             blind: false,
             replaces: false,
         }

@@ -59,7 +59,18 @@ pub enum Mark {
         until: True,
     },
     Rate(u64),
+    WallStepped,
+    FalselyWoken,
+    Rebooted,
+    /// Its process is gone, its work is not.
+    OrphanLeft {
+        until: True,
+    },
+    OrphanEnded,
     Corrupted,
+    Torn {
+        intent: Intent,
+    },
     Broken(String),
 }
 
@@ -106,6 +117,12 @@ impl fmt::Display for Mark {
             Mark::Slow { until: at } => until(f, "store slow", at),
             Mark::Errors { until: at } => until(f, "requests fail", at),
             Mark::Rate(rate) => write!(f, "clock runs at {rate} millionths"),
+            Mark::WallStepped => f.write_str("its wall clock steps"),
+            Mark::FalselyWoken => f.write_str("is told of a change that is none"),
+            Mark::Rebooted => f.write_str("its host starts again, and so does its clock"),
+            Mark::OrphanLeft { until: at } => until(f, "its work goes on without it", at),
+            Mark::OrphanEnded => f.write_str("the work that it left behind has ended"),
+            Mark::Torn { intent } => write!(f, "{intent:?} is torn: nobody can read it"),
             Mark::Corrupted => f.write_str("the record becomes unreadable"),
             Mark::Broken(text) => write!(f, "** {text} **"),
         }
