@@ -1,7 +1,7 @@
 //! The command for long runs, and for looking at one seed.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::many::{Batch, Outcome, run_many};
@@ -13,14 +13,14 @@ use super::trace::{Seconds, timeline};
 use super::world::{Options, Report, run};
 
 const USAGE: &str = "\
-usage: simulate [--seeds N] [--seconds R] [--from S] [--threads T] [OPTIONS]
+usage: simulate [--seeds N] [--seconds R] [--from S] [--jobs J] [OPTIONS]
        simulate --seed S [--svg FILE] [--between SECONDS SECONDS] [OPTIONS]
 options: [--minutes M] [--store Strict|Stale|Files] [--mutant NAME]
 
-The first form runs N seeds (1000) from S (0), each for M simulated minutes (60), on T threads (2),
-and begins none after R seconds of real time. It ends at the first seed that breaks a rule: it
-prints what led to it, and draws it in simulation-SEED.svg. The second form does that for one seed,
-whatever comes of it.
+The first form runs N seeds (1000) from S (0), each for M simulated minutes (60), J at a time (as
+many as there are processors), and begins none after R seconds of real time. It ends at the first
+seed that breaks a rule: it prints what led to it, and draws it in a file of the directory for
+temporary files. The second form does that for one seed, whatever comes of it.
 ";
 
 /// How much of a run is shown before and after a violation, in longest leases.
@@ -37,7 +37,7 @@ pub struct Arguments {
     seeds: u64,
     seconds: Option<u64>,
     minutes: u64,
-    threads: usize,
+    jobs: usize,
     mutant: Option<Mutant>,
     store: Option<StoreKind>,
 }
@@ -57,7 +57,7 @@ impl Arguments {
             seeds: 1000,
             seconds: None,
             minutes: 60,
-            threads: 2,
+            jobs: std::thread::available_parallelism().map_or(1, usize::from),
             mutant: None,
             store: None,
         };
@@ -71,7 +71,7 @@ impl Arguments {
                 "--seeds" => arguments.seeds = number(&value()?)?,
                 "--seconds" => arguments.seconds = Some(number(&value()?)?),
                 "--minutes" => arguments.minutes = number(&value()?)?,
-                "--threads" => arguments.threads = number(&value()?)? as usize,
+                "--jobs" => arguments.jobs = number(&value()?)? as usize,
                 "--mutant" => arguments.mutant = Some(mutant(&value()?)?),
                 "--store" => arguments.store = Some(store(&value()?)?),
                 "--between" => {
@@ -123,7 +123,7 @@ fn run_batch(arguments: &Arguments) -> std::io::Result<bool> {
     let batch = Batch {
         from: arguments.from,
         seeds: arguments.seeds,
-        threads: arguments.threads,
+        threads: arguments.jobs,
         at_most: arguments.seconds.map(Duration::from_secs),
         options: arguments.options(false),
     };
@@ -139,19 +139,32 @@ fn run_batch(arguments: &Arguments) -> std::io::Result<bool> {
         println!("no rule was broken");
         return Ok(true);
     };
-    let path = format!("simulation-{}.svg", failed.seed);
-    let report = run(failed.seed, arguments.options(true));
-    println!("{}", described(&report, None));
-    std::fs::write(&path, drawn(&report, None))?;
-    println!("seed {} broke a rule; {path} shows it", failed.seed);
+    let (_, text) = shown(failed.seed, arguments.options(true), &std::env::temp_dir())?;
+    println!("{text}");
     Ok(false)
+}
+
+/// Runs a seed that breaks a rule again, and draws it in `place`; what led to it in words.
+pub fn shown(seed: u64, options: Options, place: &Path) -> std::io::Result<(Report, String)> {
+    let report = run(seed, Options { traced: true, ..options });
+    let picture = place.join(format!("simulation-{seed}.svg"));
+    std::fs::write(&picture, drawn(&report, None))?;
+    let text = described(&report, None);
+    let text = format!("{text}seed {seed} broke a rule; {} shows it", picture.display());
+    Ok((report, text))
 }
 
 /// The counts, and how fast they came.
 pub fn summary(outcome: &Outcome) -> String {
     let seconds = outcome.took.max(Duration::from_millis(1)).as_secs_f64();
     let rate = outcome.stats.hours() / seconds;
-    format!("{}\n{seconds:.1} s, {rate:.1} simulated hours a second", outcome.stats)
+    let processor = outcome.processor.max(Duration::from_millis(1)).as_secs_f64();
+    let worked = outcome.stats.hours() / processor;
+    format!(
+        "{}\n{seconds:.1} s, {rate:.1} simulated hours a second; \
+         {processor:.1} s of processors, {worked:.1} simulated hours a second of these",
+        outcome.stats
+    )
 }
 
 /// What is worth showing: all around a violation, or all.

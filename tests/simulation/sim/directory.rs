@@ -180,7 +180,7 @@ impl Directory {
     }
 
     fn list(&mut self, at: True, view: View, rng: &mut Rng) -> Reply {
-        let began = rng.between(view.sent, at);
+        let began = an_older_time(view.sent, at, rng);
         let mut listed = Vec::with_capacity(self.names.len() + 4);
         let mut is_torn = false;
         let mut shows = || {
@@ -206,7 +206,7 @@ impl Directory {
     fn read(&mut self, at: True, name: u64, view: View, rng: &mut Rng) -> Reply {
         let present = self.names.get(&name);
         let shown = match rng.chance(self.stale) {
-            true => self.as_of(rng.between(view.opened.min(at), at), name),
+            true => self.as_of(an_older_time(view.opened.min(at), at, rng), name),
             false => present,
         };
         let text = |known: Option<&Name>| known.map(|known| known.text.clone());
@@ -222,6 +222,14 @@ impl Directory {
             let since = self.removed.iter().rev().take_while(|removed| removed.at > at);
             since.filter(|removed| removed.name == name).map(|r| &r.was).find(stood)
         })
+    }
+}
+
+/// Of what a view may show, the oldest is the worst.
+fn an_older_time(oldest: True, at: True, rng: &mut Rng) -> True {
+    match rng.chance(500) {
+        true => oldest,
+        false => rng.between(oldest, at),
     }
 }
 

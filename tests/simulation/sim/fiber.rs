@@ -7,9 +7,13 @@ use std::fmt;
 use std::time::Duration;
 
 use generator::{Generator, Gn};
-use leaderelection::testing::file::{Errno, Op, Reply, Store};
+use leaderelection::testing::file::{Decoded, Errno, Op, Reply, Store, Text, decode};
 use leaderelection::testing::{Clock, Event, Instant, ReadReply, WriteReply};
-use leaderelection::{FileLock, Intent, LeaderElectionRecord, Lock, LockError, Revision};
+use leaderelection::{
+    FileLock, Incarnation, Intent, LeaderElectionRecord, Lock, LockError, Revision,
+};
+
+use super::mutant::Mutant;
 
 /// The process is gone, and its lock need not make sense of that.
 const GONE: Reply = Reply::Failed(Errno(5));
@@ -58,15 +62,19 @@ pub struct Fiber {
 }
 
 /// The store of the lock: each of its calls is a stop.
-struct Calls;
+struct Calls {
+    mutant: Option<Mutant>,
+    /// The claim that is being proven: its name and text.
+    claim: Option<(u64, Text)>,
+}
 
 impl Fiber {
     /// A lock whose nonces come from `seed`, on a host of that name.
-    pub fn start(seed: u64, host: &str) -> Self {
+    pub fn start(seed: u64, host: &str, mutant: Option<Mutant>) -> Self {
         let clock = Clock::simulated();
         let options = FileLock::options().clock(clock.clone()).seed(seed).boot(host);
-        let lock = options.open_store("simulated.lock", Calls);
-        let mut lock = Gn::new_opt(STACK, move || serve(lock));
+        let lock = options.open_store("simulated.lock", Calls { mutant, claim: None });
+        let mut lock = Gn::new_opt(STACK, move || serve(lock, mutant));
         // The first resumption takes no order.
         lock.resume();
         Self { lock, clock }
@@ -113,26 +121,93 @@ fn stop(stopped: Stopped) -> Order {
 
 impl Store for Calls {
     fn perform(&mut self, op: &Op) -> Reply {
-        match stop(Stopped::Call(op.clone())) {
-            Order::Go(reply) => reply,
-            _ => GONE,
+        match self.mutant {
+            None => call(op.clone()),
+            Some(mutant) => self.perform_otherwise(mutant, op),
         }
     }
 }
 
+impl Calls {
+    /// What a mutant answers in place of the directory.
+    fn perform_otherwise(&mut self, mutant: Mutant, op: &Op) -> Reply {
+        let claim = self.claim.take();
+        if let (Mutant::NoListingAfterAClaim, Op::List, Some((name, _))) = (mutant, op, &claim) {
+            return Reply::Listed([*name].into());
+        }
+        let reply = call(op.clone());
+        if let Op::Create(name, text) = op {
+            self.claim = Some((*name, text.clone()));
+            return reply;
+        }
+        let Some((name, own)) = claim else {
+            return reply;
+        };
+        let reply = match (mutant, op, reply) {
+            (Mutant::ClaimNotReadBack, Op::Read(read), _) if *read == name => {
+                Reply::Text(own.clone())
+            }
+            (Mutant::MineByIncarnation, Op::Read(read), Reply::Text(text))
+                if *read == name && incarnation(&own) == incarnation(&text) =>
+            {
+                Reply::Text(own.clone())
+            }
+            (_, _, reply) => reply,
+        };
+        let goes_on = match (op, &reply) {
+            (Op::Read(read), Reply::Text(text)) => *read != name || *text == own,
+            (Op::Sync | Op::Open, Reply::Done | Reply::Opened(_)) => true,
+            _ => false,
+        };
+        self.claim = goes_on.then_some((name, own));
+        reply
+    }
+}
+
+fn incarnation(text: &Text) -> Option<Incarnation> {
+    match decode(text) {
+        Decoded::Entry(entry) => Some(entry.record.incarnation),
+        _ => None,
+    }
+}
+
+/// Stops at a call.
+fn call(op: Op) -> Reply {
+    match stop(Stopped::Call(op)) {
+        Order::Go(reply) => reply,
+        _ => GONE,
+    }
+}
+
 /// As the lock thread of an elector.
-fn serve(mut lock: FileLock) -> Stopped {
+fn serve(mut lock: FileLock, mutant: Option<Mutant>) -> Stopped {
     while let Order::Do(task) = stop(Stopped::Idle) {
         let event = carry_out(&mut lock, task);
         let written = matches!(event, Event::Written(WriteReply::Written(_)));
         if let Order::End = stop(Stopped::Answer(event)) {
             break;
         }
-        if written {
-            lock.tidy();
+        match mutant {
+            Some(Mutant::SweepWithoutItsWait | Mutant::NoListingAfterAClaim) if written => {
+                sweep_at_once();
+            }
+            _ if written => lock.tidy(),
+            _ => {}
         }
     }
     Stopped::Idle
+}
+
+/// Removes all below the highest name, however new that is.
+fn sweep_at_once() {
+    let Reply::Listed(names) = call(Op::List) else {
+        return;
+    };
+    if let Some((_, below)) = names.split_last() {
+        for name in below {
+            call(Op::Remove(*name));
+        }
+    }
 }
 
 fn carry_out(lock: &mut FileLock, task: Task) -> Event {
@@ -164,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_lock_stops_at_each_call_and_ends_with_its_process() {
-        let mut fiber = Fiber::start(1, "host");
+        let mut fiber = Fiber::start(1, "host", None);
         let now = Instant::from_nanos(5_000_000_000);
         let task = Task::Read { budget: Duration::from_secs(1) };
         assert!(matches!(fiber.begin(now, task), Stopped::Call(Op::Open)));

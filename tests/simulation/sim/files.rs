@@ -29,7 +29,7 @@ impl World {
             let seed = self.rng.next();
             let (host, boot) = (self.plan.nodes[node].host, self.nodes[node].boot);
             let host = format!("host-{host}-{boot}");
-            self.files[node].fiber = Some(Fiber::start(seed, &host));
+            self.files[node].fiber = Some(Fiber::start(seed, &host, self.mutant));
         }
     }
 

@@ -37,9 +37,21 @@ pub enum Mutant {
     ProofBesideLivingWork,
     /// In a directory, creating a name replaces what stands there.
     CreateReplacesAName,
+    /// A claim counts though what stands under its name is another's.
+    ClaimNotReadBack,
+    /// A renewal counts though what stands under its name is another's.
+    RenewalNotReadBack,
+    /// A claim of this incarnation counts, whichever attempt has made it.
+    MineByIncarnation,
+    /// All below the head is removed at once.
+    SweepWithoutItsWait,
+    /// The same, and a claim does not list the directory once more.
+    NoListingAfterAClaim,
+    /// A claim that was lost is removed.
+    StaleClaimRemoved,
 }
 
-pub const MUTANTS: [Mutant; 13] = [
+pub const MUTANTS: [Mutant; 19] = [
     Mutant::DriftBeyondTheBound,
     Mutant::DeadlineFromTheReply,
     Mutant::UnknownTakenAsFailed,
@@ -53,7 +65,29 @@ pub const MUTANTS: [Mutant; 13] = [
     Mutant::ProofOfAnotherBoot,
     Mutant::ProofBesideLivingWork,
     Mutant::CreateReplacesAName,
+    Mutant::ClaimNotReadBack,
+    Mutant::RenewalNotReadBack,
+    Mutant::MineByIncarnation,
+    Mutant::SweepWithoutItsWait,
+    Mutant::NoListingAfterAClaim,
+    Mutant::StaleClaimRemoved,
 ];
+
+impl Mutant {
+    /// It breaks a rule of the file protocol.
+    pub fn is_of_files(self) -> bool {
+        matches!(
+            self,
+            Mutant::CreateReplacesAName
+                | Mutant::ClaimNotReadBack
+                | Mutant::RenewalNotReadBack
+                | Mutant::MineByIncarnation
+                | Mutant::SweepWithoutItsWait
+                | Mutant::NoListingAfterAClaim
+                | Mutant::StaleClaimRemoved
+        )
+    }
+}
 
 /// The election that ships, perhaps with an adaptor around it.
 #[derive(Debug)]

@@ -207,15 +207,16 @@ impl Plan {
         }
         share_clocks(&mut nodes);
         let store = match mutant {
-            Some(Mutant::CreateReplacesAName) => Some(StoreKind::Files),
+            Some(mutant) if mutant.is_of_files() => Some(StoreKind::Files),
             _ => store,
         };
         let mut store = StorePlan::new(rng, &nodes, store);
         store.blind = mutant == Some(Mutant::ClaimWithoutComparing);
-        if mutant == Some(Mutant::CreateReplacesAName) {
+        if mutant.is_some_and(Mutant::is_of_files) {
             // Claims that take their time, and begin together when the lease is released.
-            (store.replaces, store.push) = (true, Push::Changes);
+            (store.push, store.stale) = (Push::Changes, 500);
             store.leg = (store.leg.0 * 8, store.leg.1 * 8);
+            store.replaces = mutant == Some(Mutant::CreateReplacesAName);
         }
         let faults = Faults::new(rng, mutant);
         Self { drift, nodes, store, faults }
@@ -423,8 +424,10 @@ impl Faults {
             fatal: some(2),
         };
         let pauses_in_a_step = some(10);
-        if mutant == Some(Mutant::DeadlineFromTheReply) {
-            requests.hung = 80;
+        match mutant {
+            Some(Mutant::DeadlineFromTheReply) => requests.hung = 80,
+            Some(mutant) if mutant.is_of_files() => requests.hung = 150,
+            _ => {}
         }
         Self { gap: rng.spread(3 * SECOND, 2 * MINUTE), blows, requests, pauses_in_a_step }
     }
