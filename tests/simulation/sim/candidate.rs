@@ -54,6 +54,7 @@ impl World {
         match action {
             Action::Read { deadline } => self.send(node, Call::Read, deadline),
             Action::Write { intent, record, expected, deadline } => {
+                let record = Box::new(record);
                 self.send(node, Call::Write { intent, record, expected }, deadline);
             }
             Action::BeginTerm { fencing_token, valid_until } => {

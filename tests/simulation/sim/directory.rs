@@ -4,7 +4,7 @@
 //! atomic. A listing shows what stands there throughout; what is made or removed meanwhile it may
 //! show or not. A read may show what stood there at any time since the reader opened the directory.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use leaderelection::testing::file::{Decoded, DirectoryId, Op, Reply, Text, decode};
@@ -20,6 +20,7 @@ const ID: DirectoryId = DirectoryId { device: 1, inode: 1 };
 
 #[derive(Clone, Debug)]
 struct Name {
+    number: u64,
     since: True,
     text: Text,
     record: Option<Arc<LeaderElectionRecord>>,
@@ -28,7 +29,8 @@ struct Name {
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
     made: bool,
-    names: BTreeMap<u64, Name>,
+    /// By their numbers.
+    names: VecDeque<Name>,
     /// What was removed, and when, in the order in which it was.
     removed: VecDeque<Removed>,
     /// Out of a thousand reads so many show an older state.
@@ -51,7 +53,6 @@ pub struct Counts {
 #[derive(Clone, Debug)]
 struct Removed {
     at: True,
-    name: u64,
     was: Name,
 }
 
@@ -96,15 +97,15 @@ impl Directory {
             Op::List => self.list(at, view, rng),
             Op::Read(name) => self.read(at, *name, view, rng),
             Op::Create(name, text) => return self.create(at, *name, text, rng),
-            Op::Link { from, to } => match self.names.get(from).cloned() {
+            Op::Link { from, to } => match self.get(*from).cloned() {
                 Some(Name { text, record, .. }) => {
                     return self.make(at, *to, text, record, Some(Intent::Renew));
                 }
                 None => Reply::Missing,
             },
-            Op::Remove(name) => match self.names.remove(name) {
+            Op::Remove(name) => match self.remove(*name) {
                 Some(was) => {
-                    self.removed.push_back(Removed { at, name: *name, was });
+                    self.removed.push_back(Removed { at, was });
                     self.forget(at);
                     Reply::Done
                 }
@@ -122,7 +123,7 @@ impl Directory {
         text: &Text,
         rng: &mut Rng,
     ) -> (Reply, Option<Written>) {
-        let is_free = !self.names.contains_key(&name);
+        let is_free = self.get(name).is_none();
         if is_free && std::mem::take(&mut self.tears) {
             self.counts.torn_writes += 1;
             return self.make(at, name, cut(text, rng), None, None);
@@ -142,10 +143,13 @@ impl Directory {
         record: Option<Arc<LeaderElectionRecord>>,
         intent: Option<Intent>,
     ) -> (Reply, Option<Written>) {
-        if self.names.contains_key(&name) && !(self.replaces && intent.is_none()) {
-            return (Reply::Exists, None);
+        let place = self.place(name);
+        match place {
+            Ok(place) if self.replaces && intent.is_none() => drop(self.names.remove(place)),
+            Ok(_) => return (Reply::Exists, None),
+            Err(_) => {}
         }
-        let is_highest = self.names.last_key_value().is_none_or(|(highest, _)| *highest < name);
+        let is_highest = self.names.back().is_none_or(|highest| highest.number < name);
         let written = record.clone().filter(|_| is_highest).map(|record| {
             let intent = intent.unwrap_or(match record.kind {
                 RecordKind::Held => Intent::Acquire,
@@ -154,23 +158,36 @@ impl Directory {
             });
             Written { intent, generation: name, record }
         });
-        self.names.insert(name, Name { since: at, text, record });
+        let place = place.unwrap_or_else(|free| free);
+        self.names.insert(place, Name { number: name, since: at, text, record });
         (Reply::Done, written)
     }
 
     /// The highest name says something that nobody can read; whether there is one.
     pub fn corrupt(&mut self, rng: &mut Rng) -> bool {
-        let Some(mut head) = self.names.last_entry() else {
+        let Some(head) = self.names.back_mut() else {
             return false;
         };
-        let name = head.get_mut();
-        (name.text, name.record) = (cut(&name.text, rng), None);
+        (head.text, head.record) = (cut(&head.text, rng), None);
         true
     }
 
     /// Nobody can read the highest name.
     pub fn is_corrupt(&self) -> bool {
-        self.names.last_key_value().is_some_and(|(_, head)| head.record.is_none())
+        self.names.back().is_some_and(|head| head.record.is_none())
+    }
+
+    /// Where it stands, or would.
+    fn place(&self, name: u64) -> Result<usize, usize> {
+        self.names.binary_search_by_key(&name, |known| known.number)
+    }
+
+    fn get(&self, name: u64) -> Option<&Name> {
+        self.names.get(self.place(name).ok()?)
+    }
+
+    fn remove(&mut self, name: u64) -> Option<Name> {
+        self.names.remove(self.place(name).ok()?)
     }
 
     fn forget(&mut self, at: True) {
@@ -187,14 +204,14 @@ impl Directory {
             is_torn = true;
             rng.chance(500)
         };
-        for (name, known) in &self.names {
+        for known in &self.names {
             if known.since <= began || shows() {
-                listed.push(*name);
+                listed.push(known.number);
             }
         }
         let removed = self.removed.iter().rev().take_while(|removed| removed.at > began);
         let standing = listed.len();
-        listed.extend(removed.map(|removed| removed.name).filter(|_| shows()));
+        listed.extend(removed.map(|removed| removed.was.number).filter(|_| shows()));
         if listed.len() > standing {
             listed.sort_unstable();
             listed.dedup();
@@ -204,23 +221,24 @@ impl Directory {
     }
 
     fn read(&mut self, at: True, name: u64, view: View, rng: &mut Rng) -> Reply {
-        let present = self.names.get(&name);
+        let present = self.get(name);
         let shown = match rng.chance(self.stale) {
             true => self.as_of(an_older_time(view.opened.min(at), at, rng), name),
             false => present,
         };
-        let text = |known: Option<&Name>| known.map(|known| known.text.clone());
-        let (shown, present) = (text(shown), text(present));
-        self.counts.stale_reads += u64::from(shown != present);
-        shown.map_or(Reply::Missing, Reply::Text)
+        let since = |known: Option<&Name>| known.map(|known| known.since);
+        let is_stale = since(shown) != since(present);
+        let reply = shown.map_or(Reply::Missing, |shown| Reply::Text(shown.text.clone()));
+        self.counts.stale_reads += u64::from(is_stale);
+        reply
     }
 
     fn as_of(&self, at: True, name: u64) -> Option<&Name> {
         let stood = |known: &&Name| known.since <= at;
-        let present = self.names.get(&name).filter(stood);
+        let present = self.get(name).filter(stood);
         present.or_else(|| {
             let since = self.removed.iter().rev().take_while(|removed| removed.at > at);
-            since.filter(|removed| removed.name == name).map(|r| &r.was).find(stood)
+            since.map(|removed| &removed.was).filter(|was| was.number == name).find(stood)
         })
     }
 }

@@ -56,7 +56,7 @@ impl World {
         }
         let task = match call {
             Call::Write { intent, record, expected } => {
-                Task::Write { intent, record: Box::new(record), expected, budget }
+                Task::Write { intent, record, expected, budget }
             }
             _ => Task::Read { budget },
         };
@@ -80,7 +80,7 @@ impl World {
     fn file_stopped(&mut self, node: usize, mut stopped: Stopped) {
         if let Stopped::Answer(event) = stopped {
             let run = self.files[node].for_run;
-            self.answer_soon(node, run, Call::Read, Answer::Lock(event));
+            self.answer_soon(node, run, Call::Read, Answer::Lock(event.into()));
             let Some(fiber) = &mut self.files[node].fiber else {
                 return;
             };

@@ -39,19 +39,15 @@ pub enum Mutant {
     CreateReplacesAName,
     /// A claim counts though what stands under its name is another's.
     ClaimNotReadBack,
-    /// A renewal counts though what stands under its name is another's.
-    RenewalNotReadBack,
     /// A claim of this incarnation counts, whichever attempt has made it.
     MineByIncarnation,
     /// All below the head is removed at once.
     SweepWithoutItsWait,
     /// The same, and a claim does not list the directory once more.
     NoListingAfterAClaim,
-    /// A claim that was lost is removed.
-    StaleClaimRemoved,
 }
 
-pub const MUTANTS: [Mutant; 19] = [
+pub const MUTANTS: [Mutant; 17] = [
     Mutant::DriftBeyondTheBound,
     Mutant::DeadlineFromTheReply,
     Mutant::UnknownTakenAsFailed,
@@ -66,11 +62,9 @@ pub const MUTANTS: [Mutant; 19] = [
     Mutant::ProofBesideLivingWork,
     Mutant::CreateReplacesAName,
     Mutant::ClaimNotReadBack,
-    Mutant::RenewalNotReadBack,
     Mutant::MineByIncarnation,
     Mutant::SweepWithoutItsWait,
     Mutant::NoListingAfterAClaim,
-    Mutant::StaleClaimRemoved,
 ];
 
 impl Mutant {
@@ -80,11 +74,9 @@ impl Mutant {
             self,
             Mutant::CreateReplacesAName
                 | Mutant::ClaimNotReadBack
-                | Mutant::RenewalNotReadBack
                 | Mutant::MineByIncarnation
                 | Mutant::SweepWithoutItsWait
                 | Mutant::NoListingAfterAClaim
-                | Mutant::StaleClaimRemoved
         )
     }
 }

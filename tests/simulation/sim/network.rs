@@ -19,7 +19,7 @@ pub(super) enum Call {
     Read,
     Write {
         intent: Intent,
-        record: LeaderElectionRecord,
+        record: Box<LeaderElectionRecord>,
         expected: Option<Revision>,
     },
     /// A call of the file lock.
@@ -30,9 +30,11 @@ pub(super) enum Call {
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     /// To a machine.
-    Lock(Event),
+    Lock(Box<Event>),
     /// To a file lock.
     System(Reply),
+    /// It has come back, while the request itself may still be under way.
+    Given,
 }
 
 /// What a request is answered if not with the truth.
@@ -112,8 +114,8 @@ impl Excuse {
     pub(super) fn answer(self, call: &Call) -> Answer {
         match call {
             Call::System(op) => Answer::System(errno(self, u64::from(matches!(op, Op::List)))),
-            Call::Read => Answer::Lock(excused(self, true)),
-            Call::Write { .. } => Answer::Lock(excused(self, false)),
+            Call::Read => Answer::Lock(excused(self, true).into()),
+            Call::Write { .. } => Answer::Lock(excused(self, false).into()),
         }
     }
 }
@@ -313,7 +315,8 @@ impl World {
         let (node, sent) = (request.node, request.sent);
         let (intent, record, expected) = match &request.call {
             Call::Read => {
-                return Answer::Lock(Event::Read(self.store.read(self.now, &mut self.rng)));
+                let reply = self.store.read(self.now, &mut self.rng);
+                return Answer::Lock(Event::Read(reply).into());
             }
             Call::System(op) => {
                 let op = op.clone();
@@ -325,7 +328,7 @@ impl World {
             return self.tear(node, intent, expected);
         }
         let written = record.clone();
-        let reply = self.store.write(self.now, intent, record, expected, &mut self.rng);
+        let reply = self.store.write(self.now, intent, *record, expected, &mut self.rng);
         match reply {
             WriteReply::Written(revision) => {
                 self.checks.committed(self.now, node, &written);
@@ -333,7 +336,7 @@ impl World {
             }
             _ => self.mark(Some(node), || Mark::Refused { intent }),
         }
-        Answer::Lock(Event::Written(reply))
+        Answer::Lock(Event::Written(reply).into())
     }
 
     /// A write that fits leaves something that nobody can read; whoever wrote hears nothing good.
@@ -347,7 +350,7 @@ impl World {
             self.corrupted = true;
             self.mark(Some(node), || Mark::Torn { intent });
         }
-        Answer::Lock(Event::Written(reply))
+        Answer::Lock(Event::Written(reply).into())
     }
 
     fn perform_call(&mut self, node: usize, sent: True, op: &Op) -> Reply {
@@ -384,16 +387,16 @@ impl World {
         if useful && self.is_held_up(node, !is_call, what) {
             return;
         }
-        let answer = self.requests.get(place).answer.clone();
+        let answer = self.requests.get(place).answer.replace(Answer::Given);
         self.requests.leave(place);
         match answer.filter(|_| useful) {
             Some(Answer::System(reply)) => self.file_goes_on(node, reply),
             Some(Answer::Lock(event)) => {
-                let event = self.with_proof_of_death(node, event);
+                let event = self.with_proof_of_death(node, *event);
                 self.mark(Some(node), || Mark::Answered(event.clone()));
                 self.step(node, event);
             }
-            None => {}
+            Some(Answer::Given) | None => {}
         }
     }
 

@@ -190,7 +190,7 @@ impl Plan {
         let mixed = rng.chance(300) || mutant == Some(Mutant::OwnLeaseInsteadOfTheHolders);
         let on_success =
             rng.pick(&[OnSuccess::Hold, OnSuccess::Hold, OnSuccess::Release, OnSuccess::Complete]);
-        let times = Times::new(rng, drift, count);
+        let times = Times::new(rng, drift, count, mutant.is_some_and(Mutant::is_of_files));
         let namesakes = rng.chance(100) || mutant == Some(Mutant::SameNameIsOneself);
         let on_a_host = match mutant {
             Some(Mutant::ProofBesideLivingWork) => 2,
@@ -199,7 +199,7 @@ impl Plan {
         };
         let mut nodes = Vec::new();
         for index in 0..count {
-            let times = if mixed { Times::new(rng, drift, count) } else { times.clone() };
+            let times = if mixed { Times::new(rng, drift, count, mutant.is_some_and(Mutant::is_of_files)) } else { times.clone() };
             let name = if namesakes { "twin".to_owned() } else { format!("node-{index}") };
             let host = (index / on_a_host) as u8;
             let settings = times.settings(rng, name.into(), on_success);
@@ -213,7 +213,12 @@ impl Plan {
         let mut store = StorePlan::new(rng, &nodes, store);
         store.blind = mutant == Some(Mutant::ClaimWithoutComparing);
         if mutant.is_some_and(Mutant::is_of_files) {
-            // Claims that take their time, and begin together when the lease is released.
+            // Claims that take their time, and begin together when a lease is released, which is
+            // often.
+            for node in &mut nodes {
+                node.settings.term_limit = Some(node.settings.retry_period * 4);
+                node.settings.acquire_timeout = None;
+            }
             (store.push, store.stale) = (Push::Changes, 500);
             store.leg = (store.leg.0 * 8, store.leg.1 * 8);
             store.replaces = mutant == Some(Mutant::CreateReplacesAName);
@@ -270,8 +275,8 @@ struct Times {
 }
 
 impl Times {
-    fn new(rng: &mut Rng, drift: u64, candidates: u64) -> Self {
-        let original = rng.chance(500) && drift <= 200_000;
+    fn new(rng: &mut Rng, drift: u64, candidates: u64, files: bool) -> Self {
+        let original = (rng.chance(500) || files) && drift <= 200_000;
         // Many candidates with a short lease only cost time.
         let shortest = if candidates > 4 { 10_000 } else { 3_000 };
         let lease = if original { 15_000 } else { rng.spread(shortest, 60_000) } * MILLI;
@@ -426,7 +431,11 @@ impl Faults {
         let pauses_in_a_step = some(10);
         match mutant {
             Some(Mutant::DeadlineFromTheReply) => requests.hung = 80,
-            Some(mutant) if mutant.is_of_files() => requests.hung = 150,
+            Some(mutant) if mutant.is_of_files() => {
+                // Little else, so that claims are many.
+                requests = RequestFaults { hung: 150, ..RequestFaults::default() };
+                blows = vec![Blow::FalseWakeUps, Blow::TaskFails];
+            }
             _ => {}
         }
         Self { gap: rng.spread(3 * SECOND, 2 * MINUTE), blows, requests, pauses_in_a_step }

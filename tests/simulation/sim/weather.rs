@@ -27,6 +27,7 @@ impl World {
         self.at(self.phase_ends, Happening::PhaseEnds);
         // A client that does not see what it has made itself can't lead; that is a fault, too.
         self.directory.stale = if self.stormy { self.plan.store.stale } else { 0 };
+        (self.tears, self.directory.tears) = (false, false);
         self.liveness.calm((!self.stormy).then_some(self.now));
         if self.stormy {
             self.mark(None, || Mark::FaultsBegin);
