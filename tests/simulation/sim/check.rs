@@ -336,14 +336,15 @@ impl Checks {
 
     /// No work of a process that is gone acts either, not even of this candidate's own.
     fn no_orphan_acts(&mut self, at: True, node: usize, token: u64, clocks: &[NodeClock]) {
-        for other in 0..self.candidates.len() {
-            let now = clocks[other].local(at);
-            let mut orphans = self.candidates[other].orphans.iter();
-            if let Some(orphan) = orphans.find(|orphan| now < orphan.acts_until) {
-                let of = orphan.token;
-                let text = format!("in term {token}, while work of {other} acts for term {of}");
-                self.broken(at, node, Rule::OneActs, text);
-            }
+        let mut acting = self.candidates.iter().zip(clocks).enumerate().filter_map(|one| {
+            let (other, (candidate, clock)) = one;
+            let now = clock.local(at);
+            let orphan = candidate.orphans.iter().find(|orphan| now < orphan.acts_until)?;
+            Some((other, orphan.token))
+        });
+        if let Some((other, of)) = acting.next() {
+            let text = format!("in term {token}, while work of {other} acts for term {of}");
+            self.broken(at, node, Rule::OneActs, text);
         }
     }
 

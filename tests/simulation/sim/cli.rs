@@ -1,12 +1,13 @@
 //! The command for long runs, and for looking at one seed.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::many::{Batch, Outcome, run_many};
 use super::mutant::{MUTANTS, Mutant};
-use super::plan::{STORE_KINDS, StoreKind};
+use super::plan::{NodePlan, STORE_KINDS, StoreKind};
 use super::svg;
 use super::time::{SECOND, True};
 use super::trace::{Seconds, timeline};
@@ -109,7 +110,7 @@ pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
     match arguments.seed {
         Some(seed) => {
             let report = run(seed, arguments.options(true));
-            println!("{}", described(&report, arguments.between));
+            say(&described(&report, arguments.between))?;
             if let Some(path) = &arguments.svg {
                 std::fs::write(path, drawn(&report, arguments.between))?;
             }
@@ -117,6 +118,11 @@ pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
         }
         None => run_batch(arguments),
     }
+}
+
+/// As `println!`, but for the panic where nobody reads on.
+fn say(text: &str) -> std::io::Result<()> {
+    writeln!(std::io::stdout().lock(), "{text}")
 }
 
 fn run_batch(arguments: &Arguments) -> std::io::Result<bool> {
@@ -128,19 +134,19 @@ fn run_batch(arguments: &Arguments) -> std::io::Result<bool> {
         options: arguments.options(false),
     };
     let asserted = if cfg!(debug_assertions) { "with" } else { "without" };
-    println!("leaderelection {}, {asserted} assertions", env!("CARGO_PKG_VERSION"));
+    say(&format!("leaderelection {}, {asserted} assertions", env!("CARGO_PKG_VERSION")))?;
     let outcome = run_many(batch, |stats, took| {
         let seconds = took.as_secs_f64();
         let rate = stats.hours() / seconds;
         eprintln!("{} seeds in {seconds:.0} s, {rate:.0} simulated hours a second", stats.seeds);
     });
-    println!("{}", summary(&outcome));
+    say(&summary(&outcome))?;
     let Some(failed) = outcome.failed.first() else {
-        println!("no rule was broken");
+        say("no rule was broken")?;
         return Ok(true);
     };
     let (_, text) = shown(failed.seed, arguments.options(true), &std::env::temp_dir())?;
-    println!("{text}");
+    say(&text)?;
     Ok(false)
 }
 
@@ -212,8 +218,10 @@ pub fn described(report: &Report, between: Option<(True, True)>) -> String {
 /// The timeline as a picture.
 pub fn drawn(report: &Report, between: Option<(True, True)>) -> String {
     let (from, to) = window(report, between);
-    let title = format!("seed {} of leaderelection {}", report.seed, env!("CARGO_PKG_VERSION"));
-    svg::draw(&title, report.plan.nodes.len(), &report.timeline, from, to)
+    let title = format!("Seed {} of leaderelection {}", report.seed, env!("CARGO_PKG_VERSION"));
+    let lane = |(index, node): (usize, &NodePlan)| format!("node {index}, host {}", node.host);
+    let lanes: Vec<String> = report.plan.nodes.iter().enumerate().map(lane).collect();
+    svg::draw(&title, &lanes, &report.timeline, from, to)
 }
 
 #[cfg(test)]

@@ -66,6 +66,7 @@ pub fn run_many(batch: Batch, progress: impl Fn(&Stats, Duration) + Sync) -> Out
 }
 
 /// What this process has used of all processors.
+#[expect(clippy::disallowed_methods, reason = "the real time that a simulation takes")]
 fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

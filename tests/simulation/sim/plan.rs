@@ -199,7 +199,11 @@ impl Plan {
         };
         let mut nodes = Vec::new();
         for index in 0..count {
-            let times = if mixed { Times::new(rng, drift, count, mutant.is_some_and(Mutant::is_of_files)) } else { times.clone() };
+            let times = if mixed {
+                Times::new(rng, drift, count, mutant.is_some_and(Mutant::is_of_files))
+            } else {
+                times.clone()
+            };
             let name = if namesakes { "twin".to_owned() } else { format!("node-{index}") };
             let host = (index / on_a_host) as u8;
             let settings = times.settings(rng, name.into(), on_success);
