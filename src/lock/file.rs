@@ -138,7 +138,7 @@ impl FileLock {
     }
 
     fn with_store(path: PathBuf, store: Box<dyn Store>, options: &FileLockOptions) -> Self {
-        let boot = store::boot_id();
+        let boot = options.boot.clone().or_else(store::boot_id);
         Self {
             path,
             store,

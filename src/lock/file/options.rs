@@ -10,6 +10,7 @@ use rustix::fs::Access;
 use crate::clock::Clock;
 use crate::error::{Failure, LockError};
 use crate::lock::file::FileLock;
+use crate::lock::file::entry::BootId;
 use crate::lock::file::same_host::Own;
 use crate::lock::file::store::Directory;
 use crate::lock::file::trust;
@@ -24,6 +25,7 @@ pub struct FileLockOptions {
     pub(super) companion: Own,
     pub(super) clock: Clock,
     pub(super) seed: Option<u64>,
+    pub(super) boot: Option<BootId>,
 }
 
 impl Default for FileLockOptions {
@@ -36,6 +38,7 @@ impl Default for FileLockOptions {
             companion: Own::OfProcess,
             clock: Clock::system(),
             seed: None,
+            boot: None,
         }
     }
 }
@@ -105,6 +108,14 @@ impl FileLockOptions {
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// The boot whose clock it is, for witnesses of sweeps. Default: this machine's.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn boot(mut self, boot: &str) -> Self {
+        self.boot = Some(boot.into());
         self
     }
 
