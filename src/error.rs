@@ -228,7 +228,7 @@ pub enum Outcome {
     AlreadyCompleted,
     /// The task succeeded, but the success could not be recorded: it may run again.
     SucceededUnrecorded,
-    /// The acquire timeout passed while somebody else led.
+    /// The acquire timeout passed while somebody else led, or the lock could not be claimed.
     AcquireTimedOut,
 }
 
@@ -248,7 +248,7 @@ impl fmt::Display for Outcome {
             Outcome::Stopped => "it was stopped",
             Outcome::AlreadyCompleted => "the task is already completed",
             Outcome::SucceededUnrecorded => "the task succeeded, but that could not be recorded",
-            Outcome::AcquireTimedOut => "somebody else leads",
+            Outcome::AcquireTimedOut => "not acquired in time",
         })
     }
 }

@@ -153,6 +153,29 @@ fn ctrl_c_ends_a_campaign() {
 }
 
 #[test]
+fn who_waits_is_told_for_how_long_until_the_command_has_the_terminal() {
+    let mut terminal = Terminal::with_shell();
+    let script = "until [ -e over ]; do sleep 0.05; done";
+    terminal.enter(&format!("$ELECT run -q --lock lock --identity other -- sh -c '{script}' &"));
+    terminal.wait_for("ready> ");
+    terminal.enter("until $ELECT status lock | grep -w held; do sleep 0.05; done");
+    terminal.wait_for("held\r");
+    terminal.enter(&format!("TERM=xterm $ELECT run --lock lock -- {READER}"));
+    terminal.wait_for("elect: other leads\r\n");
+    terminal.wait_for("\r\x1b[Kelect: waiting: other has led for 0s or more");
+    terminal.wait_for("\r\x1b[Kelect: waiting: other has led for 1s or more");
+    std::fs::write(terminal.place.path("over"), "").unwrap();
+    terminal.wait_for("\r\x1b[K");
+    let shown = terminal.wait_for("I am here");
+    assert!(shown.contains("this candidate\r\n"), "{shown:?}");
+    terminal.enter("this");
+    // Nothing was drawn over what the command shows.
+    let shown = terminal.wait_for("got <this>");
+    assert!(!shown.contains("waiting") && !shown.contains("\x1b["), "{shown:?}");
+    terminal.expect_code(0);
+}
+
+#[test]
 fn ctrl_c_is_for_the_command_that_handles_it() {
     let mut terminal = Terminal::with_shell();
     let script = r#"trap "echo caught " INT; echo I "am" here; read line; echo got "<$line>""#;

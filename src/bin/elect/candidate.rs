@@ -55,7 +55,7 @@ pub fn campaign(
             return exit::OWN_FAILURE;
         }
     };
-    let code = match Candidate::new(args, on_success) {
+    let code = match Candidate::new(args, on_success, &output) {
         Ok(candidate) => lead(&candidate),
         Err(refusal) => {
             log::error!("{}", refusal.reason);
@@ -110,7 +110,11 @@ pub struct Candidate {
 
 impl Candidate {
     /// Checks all that can be checked before a campaign.
-    pub fn new(args: &CandidateArgs, on_success: OnSuccess) -> Result<Self, Refusal> {
+    pub fn new(
+        args: &CandidateArgs,
+        on_success: OnSuccess,
+        output: &Output,
+    ) -> Result<Self, Refusal> {
         if let Err(unusable) = command::check(&args.command[0]) {
             return Err(Refusal { code: unusable.code, reason: unusable.reason });
         }
@@ -121,9 +125,9 @@ impl Candidate {
         let (report, task) = bounded(1);
         let (end, ends) = bounded(1);
         let work = Arc::new(OnceLock::new());
-        let config = config(args, &timing, lock, Arc::clone(&work))
+        let config = config(args, &timing, lock, Arc::clone(&work), output)
             .on_success(on_success)
-            .callbacks(callbacks(Arc::clone(&work), report, end));
+            .callbacks(callbacks(Arc::clone(&work), report, end, output.clone()));
         let elector = LeaderElector::new(config).map_err(Refusal::own)?;
         let _ = work.set(Work {
             command: args.command.clone(),
@@ -174,7 +178,9 @@ impl Candidate {
             (Err(error), _) => log::error!("{}", verdict::chain(error)),
             (Ok(Outcome::AcquireTimedOut), _) => match self.elector.get_leader() {
                 Some(leader) => log::info!("not acquired: {leader} leads"),
-                None => log::info!("not acquired: somebody else leads"),
+                None => log::info!(
+                    "not acquired: nobody is seen to lead, but the lock did not let anybody in"
+                ),
             },
             (Ok(Outcome::AlreadyCompleted), _) => {
                 log::info!("the task is already completed; `elect reset` lets it run again");
@@ -216,6 +222,7 @@ fn config(
     timing: &Timing,
     lock: FileLock,
     work: Arc<OnceLock<Work>>,
+    output: &Output,
 ) -> Config {
     let mut config = Config::new(lock)
         .lease_duration(timing.lease_duration)
@@ -227,7 +234,8 @@ fn config(
         .drain_timeout(args.kill_after + FORCE_MARGIN * 2 + timing.lease_duration);
     // With -v the library's own log says all of this, and more.
     if args.verbose == 0 {
-        config = config.on_event(move |event| tell_change(event, work.get()));
+        let output = output.clone();
+        config = config.on_event(move |event| tell_change(event, work.get(), &output));
     }
     if let Some(identity) = &args.identity {
         config = config.identity(identity);
@@ -239,12 +247,14 @@ fn config(
 }
 
 /// A line for each change that matters to who waits. The library's warnings come beside these.
-fn tell_change(event: &ElectionEvent, work: Option<&Work>) {
+fn tell_change(event: &ElectionEvent, work: Option<&Work>, output: &Output) {
     let own = work.map_or("", |work| &work.identity);
     match event {
         ElectionEvent::LeaderChanged(Some(leader)) if **leader != *own => {
             log::info!("{leader} leads");
+            output.wait_for(Some(Arc::clone(leader)));
         }
+        ElectionEvent::LeaderChanged(_) => output.wait_for(None),
         ElectionEvent::Acquired { fencing_token } => {
             log::info!("{own} leads, with fencing token {fencing_token}: this candidate");
         }
@@ -256,13 +266,16 @@ fn callbacks(
     work: Arc<OnceLock<Work>>,
     report: Sender<bool>,
     end: Sender<WorkEnd>,
+    output: Output,
 ) -> LeaderCallbacks {
     LeaderCallbacks::new().on_started_leading(move |term: &Term| {
+        output.lend_terminal();
         let ended = match work.get().map(|work| work.run(term)) {
             Some(Ok(Some(exit))) => WorkEnd::Exit(exit),
             Some(Ok(None)) | None => WorkEnd::TooLate,
             Some(Err(error)) => WorkEnd::NotStarted(error),
         };
+        output.take_terminal_back();
         let success = matches!(ended, WorkEnd::Exit(Exit { code: 0, told_to_end: false }));
         let _ = end.try_send(ended);
         let _ = report.try_send(success);

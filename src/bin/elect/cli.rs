@@ -63,6 +63,10 @@ pub enum Command {
     /// Try whether a lock can be trusted to a directory, and how fast it is there
     #[command(after_help = DOCTOR_EXIT_CODES)]
     Doctor(DoctorArgs),
+    /// Print completions for a shell: `elect completions bash > …/completions/elect`
+    Completions(CompletionsArgs),
+    /// Print a manual page: `elect man | man -l -`
+    Man(ManArgs),
     /// One process of the doctor's; not for people
     #[command(hide = true)]
     DoctorWorker,
@@ -170,6 +174,22 @@ pub struct ResetArgs {
     /// Use a file system that is known not to be safe
     #[arg(long)]
     pub i_know: bool,
+}
+
+/// `elect completions`.
+#[derive(Args, Debug)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// `elect man`.
+#[derive(Args, Debug)]
+pub struct ManArgs {
+    /// The subcommand whose page it is [default: the page of elect itself]
+    #[arg(value_name = "SUBCOMMAND")]
+    pub subcommand: Option<String>,
 }
 
 /// The parsed command line, or the exit code after its mistakes or `--help` were printed.

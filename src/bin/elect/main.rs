@@ -14,6 +14,7 @@ mod doctor;
 mod duration;
 mod exit;
 mod guard;
+mod manual;
 mod once;
 mod output;
 mod reset;
@@ -26,6 +27,7 @@ mod terminal;
 mod timer;
 mod timing;
 mod verdict;
+mod waiting;
 mod work;
 
 fn main() -> ExitCode {
@@ -43,6 +45,8 @@ fn dispatch(command: &Command) -> u8 {
         Command::Status(args) => status::run(args),
         Command::Reset(args) => reset::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Completions(args) => manual::complete(args),
+        Command::Man(args) => manual::run(args),
         Command::DoctorWorker => doctor::run_worker(),
         Command::Guard(args) => guard::run(args),
         Command::Start(args) => start::run(args),

@@ -1,13 +1,17 @@
 //! What `elect` says: lines on standard error, which may block and must never hold anything up.
 //!
-//! A thread writes them; whoever says something only queues it. This file must not know what is
-//! said.
+//! A thread writes them; whoever says something only queues it. On a terminal there is one line
+//! more, below all others, while `elect` waits. This file must not know what is said.
 
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, after, bounded, never, select};
 use log::LevelFilter;
+
+use crate::waiting::{self, Waiting};
 
 /// Lines that wait for a slow reader; more are dropped.
 const QUEUE: usize = 256;
@@ -15,13 +19,26 @@ const QUEUE: usize = 256;
 /// How long the last lines may take at the end.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// How long clearing the line may hold COMMAND up.
+const PATIENCE_TO_CLEAR: Duration = Duration::from_millis(100);
+
+/// Between two changes of the line that tells for how long.
+const TICK: Duration = Duration::from_secs(1);
+
 /// The way to the thread that writes.
 #[derive(Clone, Debug)]
-pub struct Output(Sender<Request>);
+pub struct Output {
+    requests: Sender<Request>,
+    /// There is a terminal for the line that tells who is waited for.
+    shows_waiting: bool,
+    /// COMMAND has the terminal.
+    lent: Arc<AtomicBool>,
+}
 
 #[derive(Debug)]
 enum Request {
     Line(Vec<u8>),
+    Waiting(Option<Waiting>),
     /// Answer when all that came before is written.
     Flush(Sender<()>),
 }
@@ -30,8 +47,12 @@ impl Output {
     /// Starts the thread, and sends the log there: what is said at all is said by the log.
     pub fn start(verbose: u8, quiet: bool) -> io::Result<Self> {
         let (requests, queue) = bounded(QUEUE);
-        std::thread::Builder::new().name("output".into()).spawn(move || write_all(&queue))?;
-        let output = Self(requests);
+        let lent = Arc::new(AtomicBool::new(false));
+        let mut page =
+            Page { last: Vec::new(), waiting: None, lent: Arc::clone(&lent), drawn: false };
+        std::thread::Builder::new().name("output".into()).spawn(move || page.write_all(&queue))?;
+        let shows_waiting = verbose == 0 && !quiet && waiting::can_be_shown();
+        let output = Self { requests, shows_waiting, lent };
         let (command, library) = match (quiet, verbose) {
             (true, _) => (LevelFilter::Error, LevelFilter::Error),
             (false, 0) => (LevelFilter::Info, LevelFilter::Warn),
@@ -54,9 +75,35 @@ impl Output {
 
     /// Waits until all is written, but not long: nobody may be reading.
     pub fn flush(&self) {
+        self.wait_for(None);
+        self.flush_within(PATIENCE);
+    }
+
+    /// A terminal shows from now on who is waited for, and for how long; `None`: nobody.
+    pub fn wait_for(&self, leader: Option<Arc<str>>) {
+        if self.shows_waiting {
+            let _ = self.requests.try_send(Request::Waiting(leader.map(Waiting::new)));
+        }
+    }
+
+    /// Clears the line and draws none, until COMMAND gives the terminal back.
+    pub fn lend_terminal(&self) {
+        if self.shows_waiting {
+            self.lent.store(true, Ordering::SeqCst);
+            self.wait_for(None);
+            self.flush_within(PATIENCE_TO_CLEAR);
+        }
+    }
+
+    /// COMMAND has ended.
+    pub fn take_terminal_back(&self) {
+        self.lent.store(false, Ordering::SeqCst);
+    }
+
+    fn flush_within(&self, patience: Duration) {
         let (done, written) = bounded(1);
-        if self.0.try_send(Request::Flush(done)).is_ok() {
-            let _ = written.recv_timeout(PATIENCE);
+        if self.requests.try_send(Request::Flush(done)).is_ok() {
+            let _ = written.recv_timeout(patience);
         }
     }
 }
@@ -79,7 +126,7 @@ impl Write for Line {
         if self.text.ends_with(b"\n") {
             let line = std::mem::take(&mut self.text);
             // A full queue: nobody reads, and waiting is what must not happen.
-            let _ = self.output.0.try_send(Request::Line(line));
+            let _ = self.output.requests.try_send(Request::Line(line));
         }
         Ok(bytes.len())
     }
@@ -89,26 +136,70 @@ impl Write for Line {
     }
 }
 
-/// A line that repeats the one before it is left out: a lock that fails says so at every try.
-fn write_all(queue: &Receiver<Request>) {
-    let mut last = Vec::new();
-    for request in queue {
+/// What standard error shows.
+struct Page {
+    last: Vec<u8>,
+    waiting: Option<Waiting>,
+    lent: Arc<AtomicBool>,
+    /// The line that tells who is waited for stands there.
+    drawn: bool,
+}
+
+impl Page {
+    fn write_all(&mut self, queue: &Receiver<Request>) {
+        loop {
+            let tick = if self.waiting.is_some() { after(TICK) } else { never() };
+            select! {
+                recv(queue) -> request => match request {
+                    Ok(request) => self.take(request),
+                    Err(_) => return,
+                },
+                recv(tick) -> _ => {}
+            }
+            // Not between lines that come together.
+            if queue.is_empty() {
+                self.draw();
+            }
+        }
+    }
+
+    fn take(&mut self, request: Request) {
         match request {
-            Request::Line(line) if line == last => {}
+            // A lock that fails says so at every try.
+            Request::Line(line) if line == self.last => {}
             Request::Line(line) => {
-                write_line(&line);
-                last = line;
+                self.clear();
+                write_bytes(&line);
+                self.last = line;
+            }
+            Request::Waiting(waiting) => {
+                self.clear();
+                self.waiting = waiting;
             }
             Request::Flush(done) => {
                 let _ = done.try_send(());
             }
         }
     }
+
+    fn draw(&mut self) {
+        let lent = self.lent.load(Ordering::SeqCst);
+        if let Some(line) = self.waiting.as_ref().filter(|_| !lent).and_then(Waiting::line) {
+            write_bytes(&line);
+            self.drawn = true;
+        }
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            write_bytes(waiting::CLEAR);
+        }
+    }
 }
 
 /// Past the standard library's lock on standard error, which a blocked writer would keep from a
 /// panic message.
-fn write_line(mut line: &[u8]) {
+fn write_bytes(mut line: &[u8]) {
     while !line.is_empty() {
         match rustix::io::write(rustix::stdio::stderr(), line) {
             Ok(written) => line = &line[written..],
