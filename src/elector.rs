@@ -291,6 +291,7 @@ impl LeaderElector {
         let run = Run {
             identity: Arc::clone(&settings.identity),
             election: Election::new(settings, new_incarnation(), now, held_back_until),
+            describe: self.describe.clone(),
             clock: self.clock.clone(),
             seed: entropy(),
             shared: Arc::clone(&self.shared),

@@ -40,6 +40,8 @@ pub(super) enum Work {
 pub(super) struct Run {
     pub(super) election: Election,
     pub(super) identity: Arc<str>,
+    /// The lock, for people.
+    pub(super) describe: String,
     pub(super) clock: Clock,
     pub(super) seed: u64,
     pub(super) shared: Arc<Shared>,
@@ -56,6 +58,8 @@ pub(super) struct Driver {
     rng: SmallRng,
     /// Waits for the lock thread to be idle.
     outbox: Option<Request>,
+    /// Since when an answer of the lock is awaited.
+    asked_at: Option<Instant>,
     reply_to: Sender<Reply>,
     replies: Receiver<Reply>,
     returned_to: Sender<Returned>,
@@ -91,6 +95,7 @@ impl Driver {
             rng: SmallRng::seed_from_u64(run.seed),
             run,
             outbox: None,
+            asked_at: None,
             reply_to,
             replies,
             returned_to,
@@ -222,6 +227,7 @@ impl Driver {
             Action::Lost(reason) => {
                 // Before the work is told to stop: it must not take this for a time to clean up.
                 self.end_validity();
+                self.say_what_hangs();
                 self.run.worker.event(ElectionEvent::Lost(reason));
             }
             Action::Finish { end, hold_back_until } => {
@@ -233,7 +239,22 @@ impl Driver {
 
     fn ask(&mut self, call: Call, deadline: Instant) {
         debug_assert!(self.outbox.is_none(), "one request at a time");
+        self.asked_at = Some(self.run.clock.now());
         self.outbox = Some(Request { call, deadline, reply_to: self.reply_to.clone() });
+    }
+
+    /// A call that does not return has no error of its own; a term that is lost for that should not
+    /// look as if there was no reason.
+    fn say_what_hangs(&self) {
+        if let Some(asked_at) = self.asked_at {
+            let waited = self.run.clock.now().since(asked_at).as_secs_f64();
+            let text = format!(
+                "{} has not answered for {waited:.1} s: is its server or the network down, or was \
+                 this process stopped?",
+                self.run.describe
+            );
+            self.lock_failed(text.into());
+        }
     }
 
     /// Has the threads of a term ready before its claim: once the lease is won it is too late to
@@ -346,6 +367,7 @@ impl Driver {
 
     /// The lock thread is gone. All user code there is guarded, so this is a defect of this crate.
     fn on_refused(&mut self, request: Request) {
+        self.asked_at = None;
         let failure = Failure::new("use", "the lock").hint("its thread is gone");
         self.fatal = Some(LockError::Fatal(failure));
         self.step(match request.call {
@@ -355,6 +377,7 @@ impl Driver {
     }
 
     fn on_reply(&mut self, reply: Reply) {
+        self.asked_at = None;
         let event = match reply {
             Reply::Read(result) => Event::Read(self.read_reply(result)),
             Reply::Written(intent, result) => {
