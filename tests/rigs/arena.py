@@ -20,7 +20,7 @@ MOMENT = 0.75
 # Until somebody leads again after a fault is over, in seconds: a lease, a look, a slow start. An
 # NFS client that was cut off tries its server again only after up to a minute.
 BOUND = {"nfs3": 75.0, "nfs4": 75.0}
-SHORT_BOUND = 20.0
+SHORTER_BOUND = 20.0
 EXPORT = "10.9.0.0/16:/export"
 EXPORT_OPTIONS = "sync,no_subtree_check,no_root_squash,fsid=0"
 
@@ -82,7 +82,7 @@ class Lane:
 
     def wait_for_leader(self, after):
         """Until somebody leads later than `after`; how long that took since all trouble was over."""
-        limit, world = BOUND.get(self.rig.base, SHORT_BOUND), self.arena.world
+        limit, world = self.arena.bound, self.arena.world
         end = max(time.time(), after) + limit
         while time.time() < end:
             line, calm = self.last_line(), world.calm
@@ -170,8 +170,9 @@ class Lane:
 class Arena:
     """All locks, the faults that are still to come, and what came of those before."""
 
-    def __init__(self, rig, seed, lanes, faults):
+    def __init__(self, rig, seed, lanes, faults, bound=None):
         self.rig, self.left, self.total = rig, faults, faults
+        self.bound = bound or BOUND.get(rig.base, SHORTER_BOUND)
         self.world, self.guard, self.failure = World(), threading.Lock(), None
         self.kinds = ["kill", "stop", "freeze", "kill", "stop"]
         if rig.base not in ("ext4", "tmpfs"):
