@@ -59,6 +59,11 @@ class Rig:
         text = text.replace("STATE", self.state)
         self.on(host, f"mkdir -p {self.state}; cat >{self.state}/{name} <<'END'\n{text}END\n")
 
+    def last_words(self):
+        """What the candidates have said last."""
+        return "".join(f"--- on {host}:\n" + self.on(host, f"tail -n 6 {self.state}/*.log")
+                       for host in "ab")
+
     def watch_clocks(self):
         """From now on; until then, and where the hosts are this one, their time is this host's."""
         if self.is_vms:
