@@ -84,7 +84,7 @@ class Lane:
         """Until somebody leads later than `after`; how long that took since all trouble was over."""
         limit, world = self.arena.bound, self.arena.world
         end = max(time.time(), after) + limit
-        while time.time() < end:
+        while time.time() < end and not self.arena.ended.is_set():
             line, calm = self.last_line(), world.calm
             if calm is None:
                 end = time.time() + limit
@@ -183,7 +183,7 @@ class Arena:
             self.kinds += ["machine", "full", "read-only"]
         self.thaws, self.counts, self.gaps = [], {}, {}
         self.lanes = [Lane(self, number, seed) for number in range(lanes)]
-        self.shells, self.ledgers = [], []
+        self.shells, self.ledgers, self.ended = [], [], threading.Event()
 
     def start(self):
         for host in "ab":
@@ -198,6 +198,7 @@ class Arena:
                 self.shells.append(self.rig.start(name[0], command, stdout=subprocess.DEVNULL))
 
     def stop(self):
+        self.ended.set()
         for host in "ab":
             self.rig.on(host, f"touch {self.rig.state}/stop; for pid in {self.rig.state}/*.pid; do "
                               "kill -TERM $(cat $pid) 2>/dev/null; done; true")
@@ -243,7 +244,7 @@ class Arena:
     def take(self):
         with self.guard:
             self.left -= 1
-            return self.left >= 0 and self.failure is None
+            return self.left >= 0 and self.failure is None and not self.ended.is_set()
 
     def each(self, what):
         """On all locks at once; the first failure ends the others."""

@@ -2,8 +2,10 @@
 import bisect
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -26,12 +28,15 @@ class Rig:
         self.is_vms = self.base.startswith("nfs")
         self.state = "/run/accept" if self.is_vms else str(self.directory / "accept")
         self.clocks = {}
+        self.environment = dict(os.environ)
+        if kind.endswith("nolock"):
+            self.environment["RIG_NFS_OPTS"] = "nolock"
 
     def run(self, verb, *words, timeout=120, check=True):
         """A verb of `rig`."""
         command = [RIG, verb, self.base, str(self.directory), *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False,
-                              stdin=subprocess.DEVNULL)
+                              stdin=subprocess.DEVNULL, env=self.environment)
         if check and done.returncode != 0:
             raise Failed(f"{' '.join(command)}: {done.returncode}: {done.stdout}{done.stderr}")
         return done
@@ -52,7 +57,7 @@ class Rig:
         """A command in the background, for hours if need be."""
         words = [RIG, "sh", self.base, str(self.directory), host, command]
         return subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                env={**os.environ, "RIG_TIMEOUT": "100000"}, **more)
+                                env={**self.environment, "RIG_TIMEOUT": "100000"}, **more)
 
     def write_file(self, host, name, text):
         """A file in the host's own state directory."""
@@ -96,6 +101,15 @@ class Rig:
         text = self.on(host, f"cat {self.state}/ledger 2>/dev/null || true")
         found = [self.parse(host, line) for line in text.splitlines()]
         return [line for line in found if line]
+
+
+def bring_up(rig, elect):
+    """An empty share, and this static binary in both hosts' PATH."""
+    rig.run("down")
+    rig.run("up", timeout=900)
+    with tempfile.TemporaryDirectory() as place:
+        shutil.copy(elect, f"{place}/elect")
+        rig.run("put", f"{place}/elect")
 
 
 class Clock(threading.Thread):

@@ -5,10 +5,12 @@
 # shellcheck disable=SC2034 # read by check.sh
 MOUNT_LINE=".* $KIND " FLOCK=conflict NLINK=2
 
+rig_install() { need e2fsprogs; }
+
 rig_up() {
     case $KIND in
     ext4)
-        need e2fsprogs
+        rig_install
         truncate -s 256M "$DIR/state/disk.img"
         mkfs.ext4 -q -F "$DIR/state/disk.img"
         mount -o loop "$DIR/state/disk.img" "$DIR/a"
