@@ -265,6 +265,11 @@ impl Election {
         if may_wait { self.candidate.settings.retry_period / 64 } else { Duration::ZERO }
     }
 
+    /// Since when an answer of the lock is awaited.
+    pub fn awaiting_since(&self) -> Option<Instant> {
+        self.candidate.sent
+    }
+
     /// Whether a term has begun and is not yet finished.
     pub fn is_leading(&self) -> bool {
         matches!(self.phase, Phase::Leading(_))

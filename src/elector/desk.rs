@@ -260,6 +260,11 @@ impl LockClient {
         Self(Arc::new(Desk { describe, clock, threads, clients, state }))
     }
 
+    /// The lock, for people.
+    pub(super) fn describe(&self) -> &str {
+        &self.0.describe
+    }
+
     /// Asks, in place of a request that nobody has begun.
     ///
     /// # Errors

@@ -260,6 +260,7 @@ impl Seat {
             Action::Lost(reason) => {
                 // Before the work is told to stop: it must not take this for a time to clean up.
                 self.end_validity();
+                self.say_what_hangs();
                 self.run.state.worker.event(ElectionEvent::Lost(reason));
             }
             Action::Finish { end, hold_back_until } => {
@@ -275,6 +276,20 @@ impl Seat {
         let (ticket, reply_to) = (self.ticket, self.run.state.outlet.clone());
         let asked = self.run.lock.ask(Request { call, deadline, ticket, quiet, reply_to });
         asked.err().map(|request| self.on_refused(&request.call))
+    }
+
+    /// A call that does not return has no error of its own; a term that is lost for that should not
+    /// look as if there was no reason.
+    fn say_what_hangs(&self) {
+        if let Some(asked_at) = self.election.awaiting_since() {
+            let waited = self.run.clock.now().since(asked_at).as_secs_f64();
+            let text = format!(
+                "{} has not answered for {waited:.1} s: is its server or the network down, or was \
+                 this process stopped?",
+                self.run.lock.describe()
+            );
+            self.lock_failed(text.into());
+        }
     }
 
     /// Has the threads of a term ready before its claim: once the lease is won it is too late to

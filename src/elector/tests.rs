@@ -213,7 +213,10 @@ fn mended_03_a_hung_lock_ends_the_term_at_the_deadline() {
     let hang = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let (_keep, for_ever) = bounded(0);
     let lock = Hanging { lock: bench.lock.clone(), hang: Arc::clone(&hang), for_ever };
-    let elector = LeaderElector::new(bench.config(lock).callbacks(bench.callbacks())).unwrap();
+    let (tell, events) = unbounded();
+    let config = bench.config(lock).callbacks(bench.callbacks());
+    let config = config.on_event(move |event| tell.send(event.to_string()).unwrap());
+    let elector = LeaderElector::new(config).unwrap();
     let handle = elector.spawn(never()).unwrap();
     bench.expect("started");
     hang.store(true, Ordering::SeqCst);
@@ -222,6 +225,8 @@ fn mended_03_a_hung_lock_ends_the_term_at_the_deadline() {
     let outcome = handle.join().unwrap();
     assert_eq!(outcome, Outcome::LeaseLost(LossReason::RenewDeadline));
     assert_eq!(elector.get_leader(), None);
+    let told: Vec<String> = events.try_iter().collect();
+    assert!(told.iter().any(|line| line.contains("a hanging lock has not answered")), "{told:?}");
 }
 
 #[test]
