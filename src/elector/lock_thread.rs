@@ -93,10 +93,10 @@ impl LockThread {
                     Reply::Written(intent, result.map_err(Failed::new))
                 }
             };
-            let written = matches!(reply, Reply::Written(_, Ok(_)));
+            let wrote = matches!(reply, Reply::Written(..));
             // A run that has ended no longer listens.
             let _ = reply_to.try_send(reply);
-            if written {
+            if wrote {
                 // What can wait must not delay the answer, and a panic in it is nobody's business.
                 let _ = caught(|| self.lock.tidy());
             }
