@@ -66,7 +66,7 @@ fn arguments(lock: &Path, ledger: &Path, stay: &str) -> Vec<String> {
     arguments
 }
 
-/// Kills at the `number`-th `call` on a lock that `prepare` has made; whether that call was reached.
+/// Kills at the `number`-th `call` on a lock that `prepare` has made; whether that was reached.
 fn kill_at(call: &str, number: usize, prepare: fn(&Path)) -> bool {
     use std::os::unix::process::ExitStatusExt;
     let scratch = tempfile::tempdir().unwrap();
@@ -150,8 +150,8 @@ fn a_kill_at_any_call_of_a_sweep_leaves_the_lock_to_the_next() {
     kill_at_each(CALLS_OF_A_SWEEP.into_iter().flat_map(each), fill, 8);
 }
 
-/// A call may not be made, on a slow machine above all: a sweep ends with its time. `allowed` may be
-/// missed.
+/// A call may not be made, on a slow machine above all: a sweep ends with its time. So many may be
+/// missed as are `allowed`.
 fn kill_at_each(
     aims: impl Iterator<Item = (&'static str, usize)>,
     prepare: fn(&Path),

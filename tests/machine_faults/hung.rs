@@ -19,8 +19,8 @@ fn may_trace() -> bool {
     may
 }
 
-/// `elect run --repeat` under strace, but not its guard: `call` on the lock hangs from the `from`-th
-/// time on, before or after it is carried out.
+/// `elect run --repeat` under strace, but not its guard: `call` on the lock hangs from the
+/// `from`-th time on, before or after it is carried out.
 fn start_hanging(place: &Place, call: &str, from: usize, delay: &str) -> Elect {
     // strace knows a path that is there.
     let _ = std::fs::create_dir(place.path("lock"));
