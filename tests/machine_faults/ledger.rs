@@ -7,8 +7,7 @@ use crate::support::{Place, now, wait_for};
 
 /// COMMAND: a line of token and time on the boot clock, in milliseconds, every 10 ms.
 pub const WRITER: &str = "while :; do
-    read -r up _ < /proc/uptime
-    echo \"$ELECT_FENCING_TOKEN $up\" >> ledger
+    read -r up _ < /proc/uptime && echo \"$ELECT_FENCING_TOKEN $up\" >> ledger
     sleep 0.01
 done";
 
