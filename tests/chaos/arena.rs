@@ -15,6 +15,15 @@ use crate::support::{self, Place, elect_path, is_alive, pid_of, signal};
 const LEDGER: &str = "ledger";
 const CANDIDATES: usize = 8;
 
+#[derive(Debug)]
+struct Candidate {
+    name: String,
+    process: Child,
+    /// A part of it was killed, or it was told to end. With its guard frozen as well, nobody would
+    /// be left to end its command.
+    doomed: bool,
+}
+
 /// A candidate that stands still.
 #[derive(Debug)]
 struct Frozen {
@@ -30,7 +39,7 @@ pub struct Arena {
     place: Place,
     lease: Duration,
     freezes: Vec<Freeze>,
-    candidates: Vec<(String, Child)>,
+    candidates: Vec<Candidate>,
     frozen: Vec<Frozen>,
     harms: Vec<Harm>,
     dice: Dice,
@@ -82,7 +91,7 @@ impl Arena {
                 }
                 (monotonic() >= next).then(|| self.leader()).flatten()
             });
-            let leading = self.candidates.iter().position(|(name, _)| *name == leader.candidate);
+            let leading = self.candidates.iter().position(|one| one.name == leader.candidate);
             if let Some(slot) = leading {
                 self.harm(slot, Some(leader.token));
             }
@@ -94,11 +103,11 @@ impl Arena {
         while let Some(frozen) = self.frozen.pop() {
             self.thaw(&frozen);
         }
-        for (_, process) in &mut self.candidates {
-            signal(pid_of(process), Signal::TERM);
+        for candidate in &self.candidates {
+            signal(pid_of(&candidate.process), Signal::TERM);
         }
-        for (_, process) in &mut self.candidates {
-            support::wait_for_exit(process);
+        for candidate in &mut self.candidates {
+            support::wait_for_exit(&mut candidate.process);
         }
         self.read_ledger();
         for line in self.oracle.terms() {
@@ -155,18 +164,19 @@ impl Arena {
     fn harm_a_follower(&mut self) {
         let slot = self.dice.below(CANDIDATES as u64) as usize;
         let leads =
-            self.oracle.last().is_some_and(|last| last.candidate == self.candidates[slot].0);
+            self.oracle.last().is_some_and(|last| last.candidate == self.candidates[slot].name);
         if !leads {
             self.harm(slot, None);
         }
     }
 
     fn harm(&mut self, slot: usize, token: Option<u64>) {
-        if self.frozen.iter().any(|frozen| frozen.slot == slot) {
+        if self.candidates[slot].doomed || self.frozen.iter().any(|frozen| frozen.slot == slot) {
             return;
         }
         let kind = Kind::any(&mut self.dice, token.is_some());
-        let elect = pid_of(&self.candidates[slot].1);
+        self.candidates[slot].doomed = !kind.is_freeze();
+        let elect = pid_of(&self.candidates[slot].process);
         let at = monotonic();
         let mut until = at;
         match kind {
@@ -184,7 +194,7 @@ impl Arena {
 
     fn freeze(&mut self, slot: usize, pids: Vec<Pid>, until: Duration, whole: bool) {
         let freeze = whole.then(|| {
-            let candidate = self.candidates[slot].0.clone();
+            let candidate = self.candidates[slot].name.clone();
             // Until it is known: for good.
             self.freezes.push(Freeze { candidate, from: monotonic(), until: Duration::MAX });
             self.freezes.len() - 1
@@ -215,14 +225,14 @@ impl Arena {
             self.thaw(&frozen);
         }
         for slot in 0..CANDIDATES {
-            if self.candidates[slot].1.try_wait().expect("wait").is_some() {
+            if self.candidates[slot].process.try_wait().expect("wait").is_some() {
                 self.candidates[slot] = self.start_candidate();
             }
         }
     }
 
     /// Every second one has a command that is deaf to SIGTERM.
-    fn start_candidate(&mut self) -> (String, Child) {
+    fn start_candidate(&mut self) -> Candidate {
         self.started += 1;
         let name = format!("c{}", self.started);
         let deaf = if self.started.is_multiple_of(2) { "trap '' TERM;" } else { "" };
@@ -239,7 +249,7 @@ impl Arena {
             .stderr(self.log.try_clone().expect("a log"))
             .spawn()
             .expect("elect starts");
-        (name, process)
+        Candidate { name, process, doomed: false }
     }
 }
 
@@ -264,9 +274,9 @@ impl Drop for Arena {
         for frozen in &self.frozen {
             frozen.pids.iter().rev().for_each(|pid| signal(*pid, Signal::CONT));
         }
-        for (_, process) in &mut self.candidates {
-            let _ = process.kill();
-            let _ = process.wait();
+        for candidate in &mut self.candidates {
+            let _ = candidate.process.kill();
+            let _ = candidate.process.wait();
         }
     }
 }

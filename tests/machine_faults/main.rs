@@ -10,6 +10,7 @@ mod support;
 mod candidate;
 mod full;
 mod hung;
+mod late;
 mod ledger;
 mod mounts;
 mod read_only;
