@@ -83,14 +83,19 @@ impl Arena {
             let mut next_follower = monotonic() + self.dice.about(self.lease);
             let next = monotonic() + self.dice.about(self.lease / 3);
             // Each loss of a leader is timed apart from the others.
-            let leader = support::wait_for("a leader that writes", || {
+            let patience = monotonic() + support::PATIENCE + 10 * self.lease;
+            let leader = loop {
                 self.keep_up();
                 if monotonic() >= next_follower {
                     next_follower += self.dice.about(self.lease);
                     self.harm_a_follower();
                 }
-                (monotonic() >= next).then(|| self.leader()).flatten()
-            });
+                if let Some(leader) = (monotonic() >= next).then(|| self.leader()).flatten() {
+                    break leader;
+                }
+                assert!(monotonic() < patience, "nobody leads");
+                support::pause(self.lease / 100);
+            };
             let leading = self.candidates.iter().position(|one| one.name == leader.candidate);
             if let Some(slot) = leading {
                 self.harm(slot, Some(leader.token));
@@ -152,7 +157,7 @@ impl Arena {
     /// Who writes at present, unless it was harmed and that has yet to show.
     fn leader(&self) -> Option<Line> {
         let last = self.oracle.last()?;
-        let fresh = monotonic().saturating_sub(last.at) < Duration::from_millis(50);
+        let fresh = monotonic().saturating_sub(last.at) < self.lease / 20;
         // A short freeze may do no harm: then it goes on writing for longer than any loss would let
         // it. More than the lease and the grace of what is told to end.
         let overcome = self.lease * 13 / 10;
