@@ -49,10 +49,11 @@ impl Lag {
         overslept[begin..].iter().take_while(|(at, _)| *at < until).map(|(_, over)| *over).sum()
     }
 
-    /// The longest.
-    pub fn longest(&self) -> Duration {
+    /// The longest, of those that began between two times.
+    pub fn longest(&self, from: Duration, until: Duration) -> Duration {
         let overslept = self.overslept.lock().unwrap();
-        overslept.iter().map(|(_, over)| *over).max().unwrap_or_default()
+        let between = overslept.iter().filter(|(at, _)| (from..until).contains(at));
+        between.map(|(_, over)| *over).max().unwrap_or_default()
     }
 }
 

@@ -11,6 +11,9 @@
 //! ELECT_CLOCKS_ROUNDS (default 3) sets how many losses of each kind there are.
 #![cfg(all(rustix_use_libc, target_os = "linux"))]
 
+#[path = "../chaos/machine.rs"]
+#[expect(dead_code, reason = "shared with the chaos")]
+mod lag;
 #[path = "../machine_faults/ledger.rs"]
 #[expect(dead_code, reason = "shared with the tests of a machine in trouble")]
 mod ledger;
