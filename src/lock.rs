@@ -62,7 +62,7 @@ pub trait Lock: Send {
     fn describe(&self) -> String;
 
     /// Does what can wait, such as removing what is no longer needed. It is called after the
-    /// answer to a successful write has been passed on, and may be skipped.
+    /// answer to a write, successful or not, has been passed on, and may be skipped.
     fn tidy(&mut self) {}
 
     /// A channel that gets a message when the record may have changed, so that candidates need not

@@ -169,12 +169,12 @@ impl Desk {
                 Reply::Written(intent, result.map_err(Failed::new))
             }
         };
-        let written = matches!(reply, Reply::Written(_, Ok(_)));
+        let wrote = matches!(reply, Reply::Written(..));
         match quiet {
             true => self.threads.lay_down(reply_to.the_reply(ticket, reply)),
             false => reply_to.reply(ticket, reply),
         }
-        if written {
+        if wrote {
             // What can wait must not delay the answer, and a panic in it is nobody's business.
             let _ = caught(|| served.lock.tidy());
         }

@@ -106,6 +106,8 @@ struct Guard {
     command_code: Option<u8>,
     /// COMMAND was told to end while it ran.
     told: bool,
+    /// Its process group was told, and what has escaped from that not yet.
+    untold: bool,
     paused: bool,
     connected: bool,
 }
@@ -141,6 +143,7 @@ impl Guard {
             group: child,
             command_code: None,
             told: false,
+            untold: false,
             paused: false,
             connected: true,
         }))
@@ -161,6 +164,7 @@ impl Guard {
             if self.grace.has_fired() {
                 self.happened(Event::GraceTimer);
             }
+            self.tell_escaped();
         }
     }
 
@@ -206,12 +210,17 @@ impl Guard {
             match action {
                 Action::Terminate { wake } => {
                     self.told |= self.command_code.is_none();
-                    self.signal(Signal::TERM);
                     if wake {
+                        self.signal(Signal::TERM);
                         self.signal(Signal::CONT);
+                    } else {
+                        self.tell_group();
                     }
                 }
-                Action::Kill => self.signal(Signal::KILL),
+                Action::Kill => {
+                    self.untold = false;
+                    self.signal(Signal::KILL);
+                }
                 // Only nonsense as a time could fail, and then killing now is the safe side.
                 Action::SetLease(nanos) => {
                     self.lease.set_at(nanos).unwrap_or_else(|_| self.signal(Signal::KILL));
@@ -220,6 +229,23 @@ impl Guard {
                     self.grace.set_in(span).unwrap_or_else(|_| self.signal(Signal::KILL));
                 }
             }
+        }
+    }
+
+    /// At a loss. What has escaped is told later: to look for it takes a while, and a guard that
+    /// was frozen may have to kill at once.
+    fn tell_group(&mut self) {
+        self.untold = true;
+        if self.command_code.is_none() {
+            let _ = kill_process_group(self.group, Signal::TERM);
+        }
+    }
+
+    fn tell_escaped(&mut self) {
+        if self.untold && !self.lease.is_over() {
+            self.untold = false;
+            let told = self.command_code.is_none().then_some(self.group);
+            descendants::signal_all(Signal::TERM, told);
         }
     }
 

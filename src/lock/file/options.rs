@@ -128,7 +128,9 @@ impl FileLockOptions {
         let path = absolute(&path.into())?;
         self.check(&path)?;
         let store = Directory::new(&path, self.mode);
-        Ok(FileLock::with_store(path, Box::new(store), &self))
+        let mut lock = FileLock::with_store(path, Box::new(store), &self);
+        lock.was_writable = is_writable(&lock.path);
+        Ok(lock)
     }
 
     /// A lock whose system calls are carried out by `store`.
@@ -229,6 +231,17 @@ fn may_make(parent: &Path, path: &Path) -> Result<(), LockError> {
                 .source(std::io::Error::from(errno));
             Err(LockError::Fatal(failure))
         }
+    }
+}
+
+/// The lock may be written to, or be made, as far as the system can tell.
+fn is_writable(path: &Path) -> bool {
+    let may = Access::WRITE_OK | Access::EXEC_OK;
+    match rustix::fs::access(path, may) {
+        Err(rustix::io::Errno::NOENT) => {
+            path.parent().is_some_and(|parent| rustix::fs::access(parent, may).is_ok())
+        }
+        result => result.is_ok(),
     }
 }
 
