@@ -14,7 +14,9 @@ use std::time::Duration;
 use crate::clock::Instant;
 use crate::config::Settings;
 use crate::error::{LossReason, Outcome};
-use crate::record::{Incarnation, Intent, LeaderElectionRecord, Observed, RecordKind, Revision};
+use crate::record::{
+    Incarnation, Intent, LeaderElectionRecord, Liveness, Observed, RecordKind, Revision,
+};
 
 mod campaign;
 mod lead;
@@ -70,12 +72,12 @@ pub enum Event {
 pub enum ReadReply {
     /// There has never been a record.
     Absent,
-    /// A record, and whether its writer's process is proven to be gone.
+    /// A record, and what is known of its holder's process.
     Found {
         /// The record with its version.
         observed: Observed,
-        /// A proof of death; `false` means not known.
-        holder_is_dead: bool,
+        /// Whether the holder's process lives.
+        liveness: Liveness,
     },
     /// A record that can't be read.
     Corrupt {
@@ -261,6 +263,11 @@ impl Election {
             Phase::Withdrawing(_) | Phase::Finished => false,
         };
         if may_wait { self.candidate.settings.retry_period / 64 } else { Duration::ZERO }
+    }
+
+    /// Since when an answer of the lock is awaited.
+    pub fn awaiting_since(&self) -> Option<Instant> {
+        self.candidate.sent
     }
 
     /// Whether a term has begun and is not yet finished.

@@ -93,8 +93,8 @@ pub use config::{Config, JITTER_FACTOR, OnSuccess};
 pub use elector::{ElectorHandle, ElectorPool, LeaderElector, Leadership};
 pub use error::{ConfigError, Error, Failure, LockError, LossReason, Outcome};
 pub use lock::{
-    FileLock, FileLockOptions, FileSystem, FileSystemKind, Intent, Lock, MemoryLock, Observed,
-    Waker,
+    Companion, FileLock, FileLockOptions, FileSystem, FileSystemKind, Intent, Liveness, Lock,
+    MemoryLock, Observed, Waker,
 };
 pub use observer::{Observation, Observer};
 pub use record::{

@@ -9,7 +9,7 @@ use super::{
 use crate::clock::Instant;
 use crate::error::Outcome;
 use crate::record::{
-    Intent, LeaderElectionRecord, MAX_LEASE_DURATION, Observed, RecordKind, Revision,
+    Intent, LeaderElectionRecord, Liveness, MAX_LEASE_DURATION, Observed, RecordKind, Revision,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -213,20 +213,21 @@ impl Campaign {
         match reply {
             ReadReply::Absent => {
                 candidate.report_leader(step, None);
-                self.on_view(candidate, step, None, self.holder_of_nothing())
+                self.on_view(candidate, step, None, self.holder_of_nothing(), Liveness::Unknown)
             }
             ReadReply::Corrupt { revision, nonce } => {
                 candidate.report_leader(step, None);
                 // A repair must not make the transitions fall; there were never more than writes.
                 self.transitions = self.transitions.max(Some(revision.0));
-                self.on_view(candidate, step, Some((revision, nonce)), Holder::Corrupt)
+                let version = Some((revision, nonce));
+                self.on_view(candidate, step, version, Holder::Corrupt, Liveness::Unknown)
             }
-            ReadReply::Found { observed, holder_is_dead } => {
+            ReadReply::Found { observed, liveness } => {
                 let Observed { record, revision, nonce } = observed;
                 candidate.report_leader(step, record.leader());
                 self.transitions = self.transitions.max(Some(record.leader_transitions));
-                let holder = judge(candidate, &record, holder_is_dead);
-                self.on_view(candidate, step, Some((revision, nonce)), holder)
+                let holder = judge(candidate, &record, liveness);
+                self.on_view(candidate, step, Some((revision, nonce)), holder, liveness)
             }
             ReadReply::Unavailable => {
                 self.next_try = step.now + self.pace(candidate, step);
@@ -243,18 +244,27 @@ impl Campaign {
         step: &mut Step<'_>,
         version: Option<(Revision, u64)>,
         holder: Holder,
+        liveness: Liveness,
     ) -> Option<Phase> {
         if holder == Holder::Completed {
             return Some(step.finish(End::Outcome(Outcome::AlreadyCompleted), None));
         }
         let changed = self.note(step.now, version, holder);
         let seen = matches!(holder, Holder::Somebody(_) | Holder::Corrupt) && version.is_some();
-        let alive = changed && seen;
+        let lives = liveness == Liveness::Alive;
+        let alive = seen && (changed || lives);
         let hopeless = alive || self.claims_in_vain(candidate, step);
         if self.timed_out(candidate, step.now) && hopeless {
             return Some(give_up(step));
         }
-        let next_look = step.now + self.pace(candidate, step);
+        let mut next_look = step.now + self.pace(candidate, step);
+        if alive
+            && lives
+            && let Some(timeout) = candidate.settings.acquire_timeout
+        {
+            // The next look will show it again, so the first one after the timeout is the last.
+            next_look = next_look.min((self.started + timeout).max(step.now));
+        }
         self.next_try = self.claimable_at().map_or(next_look, |at| next_look.min(at));
         None
     }
@@ -338,7 +348,7 @@ impl Campaign {
     }
 }
 
-fn judge(candidate: &Candidate, record: &LeaderElectionRecord, holder_is_dead: bool) -> Holder {
+fn judge(candidate: &Candidate, record: &LeaderElectionRecord, liveness: Liveness) -> Holder {
     // A run has at most one term, and campaigning it has had none: a record of this incarnation is
     // a claim whose reply was lost or late, and nobody acts on it.
     let own_orphan = record.incarnation == candidate.incarnation;
@@ -346,7 +356,7 @@ fn judge(candidate: &Candidate, record: &LeaderElectionRecord, holder_is_dead: b
         RecordKind::Completed => Holder::Completed,
         RecordKind::Released => Holder::Nobody,
         RecordKind::Held if own_orphan => Holder::Orphan,
-        RecordKind::Held if holder_is_dead => Holder::Nobody,
+        RecordKind::Held if liveness == Liveness::Dead => Holder::Nobody,
         RecordKind::Held => Holder::Somebody(record.lease_duration),
     }
 }

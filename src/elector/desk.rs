@@ -13,7 +13,7 @@ use crate::elector::lock_threads::{LockThreads, Served};
 use crate::elector::threads::caught;
 use crate::error::{Failure, LockError};
 use crate::lock::{Intent, Lock, Observed};
-use crate::record::{LeaderElectionRecord, RecordKind, Revision};
+use crate::record::{LeaderElectionRecord, Liveness, RecordKind, Revision};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// A call that takes longer is not a look at memory or at a local file system.
@@ -44,7 +44,7 @@ pub(super) enum Reply {
 
 pub(super) struct Found {
     pub(super) observed: Observed,
-    pub(super) holder_is_dead: bool,
+    pub(super) liveness: Liveness,
 }
 
 /// An error of the lock, of which only data is left.
@@ -187,8 +187,8 @@ impl Desk {
                 return Ok(None);
             };
             let held = observed.record.kind == RecordKind::Held;
-            let holder_is_dead = held && lock.holder_is_dead(&observed);
-            Ok(Some(Found { observed, holder_is_dead }))
+            let liveness = if held { lock.liveness(&observed) } else { Liveness::Unknown };
+            Ok(Some(Found { observed, liveness }))
         })
     }
 
@@ -260,6 +260,11 @@ impl LockClient {
         Self(Arc::new(Desk { describe, clock, threads, clients, state }))
     }
 
+    /// The lock, for people.
+    pub(super) fn describe(&self) -> &str {
+        &self.0.describe
+    }
+
     /// Asks, in place of a request that nobody has begun.
     ///
     /// # Errors
@@ -271,11 +276,6 @@ impl LockClient {
             return Ok(());
         }
         desk.withdraw().map_or(Ok(()), Err)
-    }
-
-    /// Where the record is kept, for people.
-    pub(super) fn describe(&self) -> &str {
-        &self.0.describe
     }
 
     /// Asks nothing any more, so far as nobody has begun.

@@ -66,8 +66,6 @@ pub(super) struct Seat {
     election: Election,
     /// Of the request that was made last.
     ticket: u64,
-    /// Since when an answer of the lock is awaited.
-    asked_at: Option<Instant>,
     // In boxes, because most of thousands of candidates have none of these.
     threads: Option<Box<TermThreads>>,
     term: Option<Box<CurrentTerm>>,
@@ -102,7 +100,6 @@ impl Seat {
             run,
             running: Some(running),
             ticket: 0,
-            asked_at: None,
             threads: None,
             term: None,
             fatal: None,
@@ -177,7 +174,6 @@ impl Seat {
     fn forget_request(&mut self) {
         self.run.lock.withdraw();
         self.ticket += 1;
-        self.asked_at = None;
     }
 
     pub(super) fn on_report(&mut self, tools: &mut Tools, success: bool) {
@@ -277,7 +273,6 @@ impl Seat {
 
     fn ask(&mut self, call: Call, deadline: Instant, quiet: bool) -> Option<Event> {
         self.ticket += 1;
-        self.asked_at = Some(self.run.clock.now());
         let (ticket, reply_to) = (self.ticket, self.run.state.outlet.clone());
         let asked = self.run.lock.ask(Request { call, deadline, ticket, quiet, reply_to });
         asked.err().map(|request| self.on_refused(&request.call))
@@ -286,7 +281,7 @@ impl Seat {
     /// A call that does not return has no error of its own; a term that is lost for that should not
     /// look as if there was no reason.
     fn say_what_hangs(&self) {
-        if let Some(asked_at) = self.asked_at {
+        if let Some(asked_at) = self.election.awaiting_since() {
             let waited = self.run.clock.now().since(asked_at).as_secs_f64();
             let text = format!(
                 "{} has not answered for {waited:.1} s: is its server or the network down, or was \
@@ -415,7 +410,6 @@ impl Seat {
 
     /// There is no lock thread. All user code there is guarded, so this is a defect of this crate.
     fn on_refused(&mut self, call: &Call) -> Event {
-        self.asked_at = None;
         let failure = Failure::new("use", "the lock").hint("its thread is gone");
         self.fatal = Some(Box::new(LockError::Fatal(failure)));
         match call {
@@ -428,7 +422,6 @@ impl Seat {
         if ticket != self.ticket || self.result.is_some() {
             return;
         }
-        self.asked_at = None;
         let event = match reply {
             Reply::Read(result) => Event::Read(self.read_reply(result)),
             Reply::Written(intent, result) => {
@@ -451,9 +444,7 @@ impl Seat {
     fn read_reply(&mut self, result: Result<Option<Found>, Failed>) -> ReadReply {
         match result {
             Ok(None) => ReadReply::Absent,
-            Ok(Some(Found { observed, holder_is_dead })) => {
-                ReadReply::Found { observed, holder_is_dead }
-            }
+            Ok(Some(Found { observed, liveness })) => ReadReply::Found { observed, liveness },
             Err(Failed::Corrupt { revision, nonce, text }) => {
                 self.lock_failed(text);
                 ReadReply::Corrupt { revision, nonce }
