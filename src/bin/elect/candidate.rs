@@ -123,6 +123,7 @@ impl Candidate {
         let timing = Timing::of(args).map_err(Refusal::own)?;
         let options = FileLock::options().trust_anyway(args.i_know).same_host(!args.no_same_host);
         let lock = open_lock(&args.lock, options)?;
+        let path = lock.path().to_owned();
         let stopping = Stopping::listen().map_err(Refusal::own)?;
         // Bounded by one term at a time; emptied before each campaign.
         let (report, task) = bounded(1);
@@ -134,7 +135,7 @@ impl Candidate {
         let elector = LeaderElector::new(config).map_err(Refusal::own)?;
         let _ = work.set(Work {
             command: args.command.clone(),
-            lock: args.lock.clone(),
+            lock: path,
             identity: elector.identity().to_owned(),
             same_host: !args.no_same_host,
             kill_after: args.kill_after,
@@ -211,7 +212,7 @@ pub fn open_lock(path: &Path, options: FileLockOptions) -> Result<FileLock, Refu
              directories only"
         )));
     }
-    options.open(path).map_err(Refusal::own)
+    options.open(path).map_err(|error| Refusal::own(verdict::chain(&error)))
 }
 
 /// Before any thread is started, which takes this over.
