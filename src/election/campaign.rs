@@ -19,8 +19,12 @@ const LONGEST_FIRST_SPREAD: Duration = Duration::from_millis(40);
 /// where the lock is near.
 const SPREAD_AFTER_A_LOSS: Duration = Duration::from_micros(200);
 
+/// It grows by this factor with each further one: of many who wait, the first is early in however
+/// long a window.
+const SPREAD_GROWTH: u32 = 4;
+
 /// Beyond these the window is as long as it can get with any retry period worth setting.
-const MOST_DOUBLINGS: u8 = 20;
+const MOST_LOSSES: u8 = 10;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Campaign {
@@ -298,7 +302,7 @@ impl Campaign {
     /// window, and looks again: the first to claim is then seen by most of the others before they
     /// try. An expiry is known by all to the millisecond, and nobody misses a moment after it. To
     /// what else becomes free the first claim is at once, so that one who waits alone loses no
-    /// time, and with each that others were faster than the window doubles.
+    /// time, and the window grows with each that others were faster than.
     ///
     /// This makes no claim later than by a quarter of the retry period and a look.
     fn spread(&self, candidate: &Candidate, step: &Step<'_>) -> Option<Instant> {
@@ -313,7 +317,9 @@ impl Campaign {
         };
         let grown = match self.losses {
             0 => Duration::ZERO,
-            losses => SPREAD_AFTER_A_LOSS * (1 << losses.min(MOST_DOUBLINGS)) / 2,
+            losses => {
+                SPREAD_AFTER_A_LOSS * SPREAD_GROWTH.pow(u32::from(losses.min(MOST_LOSSES)) - 1)
+            }
         };
         let spread = step.jitter.share(first.max(grown).min(period / 4));
         (!spread.is_zero()).then(|| free_at + spread)
