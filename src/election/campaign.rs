@@ -44,7 +44,7 @@ pub(super) struct Campaign {
     /// Something changed while a request was under way.
     look_again: bool,
     /// The claim that is under way.
-    claim: Option<LeaderElectionRecord>,
+    claim: Option<Box<LeaderElectionRecord>>,
     /// The most transitions that any record in view had.
     transitions: Option<u64>,
 }
@@ -182,7 +182,7 @@ impl Campaign {
         );
         record.metadata = settings.metadata.clone();
         record.leader_transitions = self.transitions.map_or(0, |seen| seen.saturating_add(1));
-        self.claim = Some(record.clone());
+        self.claim = Some(Box::new(record.clone()));
         self.first_claim.get_or_insert(step.now);
         let expected = self.view.as_ref().and_then(|view| view.version).map(|(rev, _)| rev);
         let deadline = step.now + settings.renew_deadline;
@@ -196,7 +196,7 @@ impl Campaign {
         step: &mut Step<'_>,
         reply: WriteReply,
     ) -> Option<Phase> {
-        let (sent, record) = (candidate.sent.take()?, self.claim.take()?);
+        let (sent, record) = (candidate.sent.take()?, *self.claim.take()?);
         let wait = self.pace(candidate, step);
         // From the sending on: a reply that took its time has been pause enough.
         self.next_claim = sent + wait;
@@ -211,7 +211,7 @@ impl Campaign {
                 let until = withdrawal_end(candidate, step.now, sent);
                 let mut withdrawal = Withdrawal { outcome: Outcome::TaskFailed, until, record };
                 withdrawal.release(candidate, step, revision);
-                Some(Phase::Withdrawing(withdrawal))
+                Some(Phase::Withdrawing(Box::new(withdrawal)))
             }
             WriteReply::Written(revision) => {
                 Some(Lead::begin(candidate, step, record, revision, sent))
@@ -382,10 +382,16 @@ impl Campaign {
         match (self.claim.take(), candidate.sent) {
             (Some(record), Some(sent)) => {
                 let until = withdrawal_end(candidate, step.now, sent);
-                Phase::Withdrawing(Withdrawal { outcome, until, record })
+                Phase::Withdrawing(Box::new(Withdrawal { outcome, until, record: *record }))
             }
             _ => step.finish(End::Outcome(outcome), None),
         }
+    }
+
+    /// Whether the next thing to be done is no more than a look.
+    pub(super) fn only_looks(&self, candidate: &Candidate) -> bool {
+        let claims = self.claimable_at().is_some_and(|at| at <= self.next_try);
+        candidate.sent.is_none() && !claims
     }
 
     pub(super) fn next_deadline(&self, candidate: &Candidate) -> Option<Instant> {

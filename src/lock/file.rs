@@ -18,7 +18,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::clock::{Clock, Instant, entropy};
 use crate::error::{Failure, LockError};
-use crate::lock::{Intent, Liveness, Lock, Observed};
+use crate::lock::{Intent, Liveness, Lock, Observed, Waker};
 use crate::record::{LeaderElectionRecord, MAX_LEASE_DURATION, RecordKind, Revision};
 
 mod age;
@@ -58,7 +58,7 @@ use observe::{Content, Head, Observe, Sight};
 pub use options::FileLockOptions;
 use renew::Renew;
 use same_host::SameHost;
-use step::{DirectoryId, Fault, FaultKind, Next, Op, Reply, Step};
+use step::{Class, DirectoryId, Fault, FaultKind, Next, Op, Reply, Step};
 use store::Store;
 use sweep::{Memory, REMOVALS_A_CLAIM, REMOVALS_A_RENEWAL, Sweep, Swept};
 use wake::Listener;
@@ -92,6 +92,8 @@ pub struct FileLock {
     first_contact: bool,
     /// The same for writing: what can be read may be read-only.
     never_written: bool,
+    /// It could have been written to when it was opened.
+    was_writable: bool,
 }
 
 /// How far below a corrupt head a readable record is looked for.
@@ -138,7 +140,7 @@ impl FileLock {
     }
 
     fn with_store(path: PathBuf, store: Box<dyn Store>, options: &FileLockOptions) -> Self {
-        let boot = store::boot_id();
+        let boot = options.boot.clone().or_else(store::boot_id);
         Self {
             path,
             store,
@@ -155,6 +157,7 @@ impl FileLock {
             due: None,
             first_contact: true,
             never_written: true,
+            was_writable: false,
         }
     }
 
@@ -293,17 +296,30 @@ impl FileLock {
         let started = self.clock.now();
         let mut step = Claim::new(after, text.clone(), budget)
             .durable(self.durable)
-            .first_contact(self.never_written);
+            .first_contact(self.never_written)
+            .was_writable(self.was_writable);
         let claimed = self.run(&mut step);
         self.note_highest(step.highest());
         if step.went_back() {
             self.memory.forget();
         }
         self.must_list |= claimed.is_err();
-        let claimed = claimed.map_err(|fault| self.error(fault))?;
+        let claimed = claimed.map_err(|fault| {
+            self.make_room(&fault, started + budget / 2);
+            self.error(fault)
+        })?;
         self.never_written = false;
         self.won(claimed.directory, generation, text, entry, started, budget);
         Ok(Revision(generation))
+    }
+
+    /// No sweep follows a claim that finds no room, and the lock's own names may be what fills it.
+    fn make_room(&mut self, fault: &Fault, until: Instant) {
+        let no_space = fault.errno.is_some_and(|errno| errno.class() == Class::NoSpace);
+        if let Some(head) = self.head.as_ref().filter(|_| no_space) {
+            let (directory, head) = (head.directory, head.generation);
+            self.due = Some(Due { directory, head, most: REMOVALS_A_CLAIM, until });
+        }
     }
 
     fn next_generation(&self, after: u64) -> Result<u64, LockError> {
@@ -572,8 +588,19 @@ impl Lock for FileLock {
         self.bell.get_or_init(|| Bell::new(Listener::of_process())).rung()
     }
 
+    fn wake_with(&mut self, waker: Waker) -> bool {
+        self.bell = OnceCell::from(Bell::calling(Listener::of_process(), waker));
+        true
+    }
+
+    fn holder_is_dead(&mut self, observed: &Observed) -> bool {
+        self.liveness(observed) == Liveness::Dead
+    }
+
     fn tidy(&mut self) {
-        self.same_host.bury();
+        if self.term.is_some() {
+            self.same_host.bury();
+        }
         if let (Some(_), Some(bell)) = (&self.term, self.bell.get_mut()) {
             bell.rest();
         }

@@ -58,13 +58,14 @@ impl Guarded {
         // Before the guard is there: so it needs to wait for nothing.
         control::send(&ours, Order::Begin, Some(rustix::stdio::stdin()))?;
         let companion = if plan.same_host { inheritable_companion()? } else { None };
-        let words = GuardArgs::to_words(
+        let words = GuardArgs {
             deadline,
-            plan.kill_after,
-            plan.loss_grace,
-            getpgrp(),
-            &plan.command,
-        );
+            kill_after: plan.kill_after,
+            loss_grace: plan.loss_grace,
+            lender: getpgrp().as_raw_nonzero().get(),
+            command: plan.command.clone(),
+        }
+        .to_words();
         // By this path it is the binary that runs now, although an update may have replaced it.
         let guard = Command::new("/proc/self/exe")
             .arg0("elect")

@@ -9,8 +9,6 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::doctor::DoctorArgs;
-use crate::guard::GuardArgs;
-use crate::start::StartArgs;
 use crate::{duration, exit};
 
 const ABOUT_COMMAND: &str = "\
@@ -77,12 +75,6 @@ pub enum Command {
     /// One process of the doctor's; not for people
     #[command(hide = true)]
     DoctorWorker,
-    /// Between elect and COMMAND; not for people
-    #[command(hide = true)]
-    Guard(GuardArgs),
-    /// The last step before COMMAND; not for people
-    #[command(hide = true)]
-    Start(StartArgs),
 }
 
 /// What `run` and `once` share.

@@ -9,22 +9,30 @@ use std::sync::Arc;
 use crate::lock::file::companion::CompanionId;
 use crate::lock::file::step::DirectoryId;
 use crate::lock::file::wake::{Listener, Target, Watch};
-use crate::sync::channel::{Receiver, Sender, bounded};
+use crate::lock::waker::Waker;
+use crate::sync::channel::{Receiver, bounded, never};
 
 /// Rings when what is listened for may have changed.
 pub(super) struct Bell {
     listener: Arc<Listener>,
-    tell: Sender<()>,
+    waker: Waker,
     rung: Receiver<()>,
     directory: Option<(DirectoryId, Watch)>,
     companion: Option<(CompanionId, Watch)>,
 }
 
 impl Bell {
+    /// One that is heard by [`Bell::rung`].
     pub(super) fn new(listener: Arc<Listener>) -> Self {
         // One message says it all.
         let (tell, rung) = bounded(1);
-        Self { listener, tell, rung, directory: None, companion: None }
+        let waker = Waker::new(move || tell.try_send(()).is_ok() || !tell.is_empty());
+        Self { rung, ..Self::calling(listener, waker) }
+    }
+
+    /// One that calls `waker`.
+    pub(super) fn calling(listener: Arc<Listener>, waker: Waker) -> Self {
+        Self { listener, waker, rung: never(), directory: None, companion: None }
     }
 
     /// Gets a message for all that happened since the last was taken.
@@ -39,7 +47,7 @@ impl Bell {
             return;
         }
         self.directory = None;
-        let watch = self.listener.watch(directory, Target::Directory, &self.tell);
+        let watch = self.listener.watch(directory, Target::Directory, &self.waker);
         self.directory = watch.map(|watch| (id, watch));
     }
 
@@ -51,7 +59,7 @@ impl Bell {
         }
         self.companion = None;
         let target = Target::Companion(Arc::clone(companion));
-        let watch = self.listener.watch(companion.as_fd(), target, &self.tell);
+        let watch = self.listener.watch(companion.as_fd(), target, &self.waker);
         self.companion = watch.map(|watch| (id, watch));
     }
 

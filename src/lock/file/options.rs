@@ -10,6 +10,7 @@ use rustix::fs::Access;
 use crate::clock::Clock;
 use crate::error::{Failure, LockError};
 use crate::lock::file::FileLock;
+use crate::lock::file::entry::BootId;
 use crate::lock::file::same_host::Own;
 use crate::lock::file::store::Directory;
 use crate::lock::file::trust;
@@ -24,6 +25,7 @@ pub struct FileLockOptions {
     pub(super) companion: Own,
     pub(super) clock: Clock,
     pub(super) seed: Option<u64>,
+    pub(super) boot: Option<BootId>,
 }
 
 impl Default for FileLockOptions {
@@ -36,6 +38,7 @@ impl Default for FileLockOptions {
             companion: Own::OfProcess,
             clock: Clock::system(),
             seed: None,
+            boot: None,
         }
     }
 }
@@ -108,6 +111,14 @@ impl FileLockOptions {
         self
     }
 
+    /// The boot whose clock it is, for witnesses of sweeps. Default: this machine's.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn boot(mut self, boot: &str) -> Self {
+        self.boot = Some(boot.into());
+        self
+    }
+
     /// A lock in the directory `path`, which is made when it is first claimed.
     ///
     /// # Errors
@@ -117,7 +128,9 @@ impl FileLockOptions {
         let path = absolute(&path.into())?;
         self.check(&path)?;
         let store = Directory::new(&path, self.mode);
-        Ok(FileLock::with_store(path, Box::new(store), &self))
+        let mut lock = FileLock::with_store(path, Box::new(store), &self);
+        lock.was_writable = is_writable(&lock.path);
+        Ok(lock)
     }
 
     /// A lock whose system calls are carried out by `store`.
@@ -218,6 +231,17 @@ fn may_make(parent: &Path, path: &Path) -> Result<(), LockError> {
                 .source(std::io::Error::from(errno));
             Err(LockError::Fatal(failure))
         }
+    }
+}
+
+/// The lock may be written to, or be made, as far as the system can tell.
+fn is_writable(path: &Path) -> bool {
+    let may = Access::WRITE_OK | Access::EXEC_OK;
+    match rustix::fs::access(path, may) {
+        Err(rustix::io::Errno::NOENT) => {
+            path.parent().is_some_and(|parent| rustix::fs::access(parent, may).is_ok())
+        }
+        result => result.is_ok(),
     }
 }
 

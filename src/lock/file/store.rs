@@ -36,6 +36,8 @@ pub(super) struct Directory {
     /// Absolute: the walk to `.` asks no server anything.
     parent_path: Option<PathBuf>,
     parent_synced: bool,
+    /// Known from the first time that it was opened.
+    is_fuse: Option<bool>,
     warned: bool,
 }
 
@@ -51,6 +53,7 @@ impl Directory {
             parent,
             parent_path,
             parent_synced: false,
+            is_fuse: None,
             warned: false,
         }
     }
@@ -63,6 +66,9 @@ impl Directory {
         if let Some(parent) = &self.parent_path {
             let _ = rustix::fs::open(parent, flags, Mode::empty());
         }
+        if self.is_fuse == Some(true) {
+            look_up_again(&self.path);
+        }
     }
 
     fn open(&mut self) -> Result<Reply, Os> {
@@ -71,6 +77,9 @@ impl Directory {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = rustix::fs::open(&self.path, flags, Mode::empty())?;
         let stat = rustix::fs::fstat(&directory)?;
+        if self.is_fuse.is_none() {
+            self.is_fuse = is_fuse(&directory);
+        }
         self.open = Some(directory);
         Ok(Reply::Opened(id_of(&stat)))
     }
@@ -166,6 +175,31 @@ impl Directory {
             Op::Sync => self.sync(),
         }
     }
+}
+
+/// Makes a FUSE client ask what a name stands for now. It believes in a name for a second, and what
+/// GlusterFS then says comes from a cache that the use of the old directory keeps alive: a leader
+/// noticed only after up to 8 s that its directory had been replaced. Where a name must not exist
+/// yet the kernel asks each time; and renaming a directory to itself, if that does not exist yet,
+/// never does anything.
+#[cfg(target_os = "linux")]
+fn look_up_again(path: &Path) {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let _ = renameat_with(CWD, path, CWD, path, RenameFlags::NOREPLACE);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn look_up_again(_: &Path) {}
+
+#[cfg(target_os = "linux")]
+fn is_fuse(directory: &OwnedFd) -> Option<bool> {
+    const FUSE_SUPER_MAGIC: u32 = 0x6573_5546;
+    rustix::fs::fstatfs(directory).ok().map(|found| found.f_type as u32 == FUSE_SUPER_MAGIC)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_fuse(_: &OwnedFd) -> Option<bool> {
+    Some(false)
 }
 
 fn sync(directory: &OwnedFd) -> Result<(), Os> {

@@ -23,7 +23,7 @@ use rustix::io::Errno;
 
 use crate::clock::{Clock, Instant};
 use crate::lock::file::companion::{Tried, try_shared};
-use crate::sync::channel::Sender;
+use crate::lock::waker::Waker;
 use crate::sync::{AtomicBool, Mutex, Ordering, start_thread};
 
 /// A closed file's event comes before its lock is dropped: so often it is tried at once, giving the
@@ -63,15 +63,15 @@ struct Instance {
 /// Who listens.
 struct Ear {
     target: Target,
-    tell: Sender<()>,
+    waker: Waker,
     /// Events may still come.
     live: AtomicBool,
 }
 
 impl Ear {
     fn ring(&self) {
-        // A message that waits there says the same.
-        let _ = self.tell.try_send(());
+        // Whoever does not listen any more drops the watch.
+        let _ = self.waker.wake();
     }
 }
 
@@ -115,7 +115,7 @@ impl Listener {
         self: &Arc<Self>,
         file: BorrowedFd<'_>,
         target: Target,
-        tell: &Sender<()>,
+        waker: &Waker,
     ) -> Option<Watch> {
         let flags = match target {
             Target::Directory => {
@@ -130,7 +130,7 @@ impl Listener {
         // Not under the mutex: a call on a hung file system must not hold up other locks.
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let number = add_watch(&inotify, path, flags);
-        let ear = Arc::new(Ear { target, tell: tell.clone(), live: AtomicBool::new(true) });
+        let ear = Arc::new(Ear { target, waker: waker.clone(), live: AtomicBool::new(true) });
         let number = self.end_adding(number.ok(), &ear)?;
         Some(Watch { listener: Arc::clone(self), number, ear })
     }

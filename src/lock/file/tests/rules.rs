@@ -581,6 +581,27 @@ fn what_denies_a_claim_after_it_could_be_read_may_heal() {
 }
 
 #[test]
+fn a_file_system_that_became_read_only_may_be_writable_again() {
+    let denied = Reply::Failed(Errno(rustix::io::Errno::ROFS.raw_os_error()));
+    let create = [Reply::Opened(HERE), listed(&[5]), denied.clone()];
+    for (seen, claim) in
+        [(Some(Revision(5)), create.to_vec()), (None, vec![Reply::Missing, denied])]
+    {
+        let (mut lock, script) = scripted();
+        lock.was_writable = true;
+        if seen.is_some() {
+            let head = [Reply::Opened(HERE), listed(&[5]), Reply::Text(held(1, 5))];
+            script.0.lock().extend(head);
+        }
+        assert_eq!(lock.get(BUDGET).unwrap().map(|observed| observed.revision), seen);
+        script.0.lock().clear();
+        script.0.lock().extend(claim);
+        let claim = lock.write(Intent::Acquire, &record(2), seen, BUDGET);
+        assert!(matches!(claim, Err(LockError::Unavailable(_))), "{claim:?}");
+    }
+}
+
+#[test]
 fn a_text_that_the_file_system_finds_too_long_is_refused_with_a_remedy() {
     const ENAMETOOLONG: i32 = 36;
     let (step, _, mut replies) = claim();

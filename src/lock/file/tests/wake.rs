@@ -40,6 +40,23 @@ fn listening(bench: &Bench, listener: &Arc<Listener>) -> (FileLock, Receiver<()>
     (lock, rung)
 }
 
+fn waker() -> (Waker, Receiver<()>) {
+    let (tell, rung) = bounded(1);
+    (Waker::new(move || tell.try_send(()).is_ok()), rung)
+}
+
+#[test]
+fn a_waker_is_called_in_place_of_the_channel() {
+    let bench = Bench::new();
+    let mut lock = bench.lock();
+    let (waker, rung) = waker();
+    assert!(lock.wake_with(waker));
+    acquire(&mut bench.lock(), 1);
+    lock.get(BUDGET).unwrap();
+    File::create(bench.path().join("g.x")).unwrap();
+    rung.recv_timeout(PATIENCE).expect("woken");
+}
+
 #[test]
 fn whatever_is_written_wakes_who_waits() {
     let bench = Bench::new();
@@ -100,13 +117,13 @@ fn the_end_of_who_has_a_companion_locked_wakes_when_its_lock_is_free() {
     let place = tempfile::tempdir_in("/dev/shm").unwrap();
     let path = place.path().join("companion");
     let listener = listener();
-    let (tell, rung) = bounded(1);
+    let (waker, rung) = waker();
     for _ in 0..50 {
         let holder = File::create(&path).unwrap();
         flock(&holder, FlockOperation::LockExclusive).unwrap();
         let seen = Arc::new(File::open(&path).unwrap());
         let target = Target::Companion(Arc::clone(&seen));
-        let watch = listener.watch(seen.as_fd(), target, &tell).unwrap();
+        let watch = listener.watch(seen.as_fd(), target, &waker).unwrap();
         assert!(watch.is_live());
         // Others that look and go are no sign.
         drop(File::open(&path).unwrap());
@@ -123,10 +140,11 @@ fn who_waits_for_a_lock_that_stays_is_woken_all_the_same() {
     let path = place.path().join("companion");
     let holder = File::create(&path).unwrap();
     flock(&holder, FlockOperation::LockExclusive).unwrap();
-    let (tell, rung) = bounded(1);
+    let (waker, rung) = waker();
     let seen = Arc::new(File::open(&path).unwrap());
     let listener = listener();
-    let _watch = listener.watch(seen.as_fd(), Target::Companion(Arc::clone(&seen)), &tell).unwrap();
+    let _watch =
+        listener.watch(seen.as_fd(), Target::Companion(Arc::clone(&seen)), &waker).unwrap();
     drop(File::options().write(true).open(&path).unwrap());
     rung.recv_timeout(PATIENCE).expect("woken in the end");
     drop(holder);
@@ -181,8 +199,8 @@ fn watches_that_come_and_go_in_many_threads_lose_no_event() {
             let (listener, directory, path) = (&listener, &directory, bench.path());
             scope.spawn(move || {
                 for round in 0..100 {
-                    let (tell, rung) = bounded(1);
-                    let watch = listener.watch(directory.as_fd(), Target::Directory, &tell);
+                    let (waker, rung) = waker();
+                    let watch = listener.watch(directory.as_fd(), Target::Directory, &waker);
                     let name = path.join(format!("g.{thread}.{round}"));
                     File::create(&name).unwrap();
                     rung.recv_timeout(PATIENCE).expect("woken");

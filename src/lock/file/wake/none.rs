@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use crate::sync::channel::Sender;
+use crate::lock::waker::Waker;
 
 pub(super) enum Target {
     Directory,
@@ -31,7 +31,7 @@ impl Listener {
         self: &Arc<Self>,
         _file: BorrowedFd<'_>,
         _target: Target,
-        _tell: &Sender<()>,
+        _waker: &Waker,
     ) -> Option<Watch> {
         None
     }
