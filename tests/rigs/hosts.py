@@ -1,4 +1,4 @@
-"""The two hosts of a rig as the acceptance sees them: commands, clocks, and what is written there."""
+"""The two hosts of a rig as the acceptance sees them: commands, clocks, what is written there."""
 import bisect
 import os
 import pathlib
