@@ -5,5 +5,6 @@ mod guard;
 mod once;
 mod purge;
 mod run;
+mod same_host;
 mod support;
 mod terminal;

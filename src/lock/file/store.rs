@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +17,12 @@ use crate::lock::file::step::{DirectoryId, Errno, Op, Reply};
 pub trait Store: Send {
     /// Carries out one call, however long that takes.
     fn perform(&mut self, op: &Op) -> Reply;
+
+    /// The directory that was opened last, to listen for changes; by default there is none, and
+    /// changes are found by polling.
+    fn directory(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 /// A directory of the file system.
@@ -218,6 +224,10 @@ fn id_of(stat: &Stat) -> DirectoryId {
 }
 
 impl Store for Directory {
+    fn directory(&self) -> Option<BorrowedFd<'_>> {
+        self.open.as_ref().map(AsFd::as_fd)
+    }
+
     fn perform(&mut self, op: &Op) -> Reply {
         loop {
             return match self.try_perform(op) {
