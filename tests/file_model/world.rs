@@ -279,6 +279,20 @@ impl Setup {
         }
     }
 
+    /// Makes the calls of `node` that nothing which matters can come before.
+    fn hurry(&self, world: &mut World, node: usize) {
+        while let Some(op) = world.nodes[node].candidate.op.clone()
+            && world.left.faults == 0
+            && match op {
+                Op::Open | Op::Read(_) => true,
+                Op::Sync => self.left.cuts == 0,
+                _ => false,
+            }
+        {
+            self.call(world, node, &op, false);
+        }
+    }
+
     fn acts_of(&self, world: &World, index: usize, acts: &mut Vec<Act>) {
         let node = &world.nodes[index];
         let candidate = &node.candidate;
@@ -427,6 +441,9 @@ impl Model for Setup {
                 let World { names, synced, .. } = &mut next;
                 names.retain(|name, _| synced.contains(name));
             }
+        }
+        for node in 0..next.nodes.len() {
+            self.hurry(&mut next, node);
         }
         (next != *world).then_some(next)
     }
