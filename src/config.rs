@@ -159,7 +159,8 @@ impl Config {
     }
 
     /// How long the lease is renewed while the work returns after its stop signal. Work that takes
-    /// longer loses the lease by expiry. Default: one lease duration.
+    /// longer loses the lease by expiry; the outcome says what ended the term all the same.
+    /// Default: one lease duration.
     #[must_use]
     pub fn drain_timeout(mut self, duration: Duration) -> Self {
         self.drain_timeout = Some(duration);
@@ -196,7 +197,8 @@ impl Config {
     }
 
     /// Called with every event of the election, on the callback worker. While it runs, up to 256
-    /// further events wait; more are dropped and counted.
+    /// further events wait; more are dropped and counted. A panic in it is said on standard error,
+    /// and changes nothing.
     #[must_use]
     pub fn on_event(mut self, hook: impl Fn(&ElectionEvent) + Send + Sync + 'static) -> Self {
         self.on_event = Some(Arc::new(hook));

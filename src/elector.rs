@@ -192,7 +192,10 @@ impl LeaderElector {
         }
     }
 
-    /// Campaigns until this candidate leads, and returns a guard that keeps the lease.
+    /// Campaigns until this candidate leads, and returns a guard that keeps the lease. Whoever
+    /// holds the guard is the work of the term, so `on_started_leading` and `on_stopped_leading`
+    /// are not
+    /// called. The guard outlives the elector.
     ///
     /// # Errors
     ///

@@ -98,7 +98,7 @@ pub use record::{
     Incarnation, LeaderElectionRecord, MAX_IDENTITY_BYTES, MAX_LEASE_DURATION, MAX_METADATA_BYTES,
     RecordKind, Revision,
 };
-pub use reset::{Reset, ResetError, reset};
+pub use reset::{Reset, ResetError, force_reset, reset};
 pub use term::{Term, TermEnded};
 
 /// Compiles the example in the README.

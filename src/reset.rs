@@ -10,13 +10,15 @@ use crate::clock::Timestamp;
 use crate::config::new_incarnation;
 use crate::error::LockError;
 use crate::lock::Lock;
-use crate::record::{Intent, LeaderElectionRecord, RecordKind, Revision};
+#[cfg(doc)]
+use crate::record::MAX_LEASE_DURATION;
+use crate::record::{Intent, LeaderElectionRecord, Observed, RecordKind, Revision};
 
 /// How long a call of the lock may take.
 const BUDGET: Duration = Duration::from_secs(10);
 
-/// A corrupt record may hide a leader. Where the lock has those wait who come after, they wait this
-/// long: the default lease.
+/// A corrupt record may hide a leader. A lock that does not know better has those wait who come
+/// after for this long: the default lease.
 const LEASE_AFTER_CORRUPTION: Duration = Duration::from_secs(15);
 
 /// What a reset has done.
@@ -27,9 +29,12 @@ pub enum Reset {
     NothingToDo,
     /// The completion is forgotten.
     CompletionForgotten,
-    /// A record that could not be read is superseded. A lock may let candidates wait for a default
-    /// lease, in case a leader stood behind it.
+    /// A record that could not be read is superseded. Candidates may still have to wait, in case a
+    /// leader stood behind it: for the lease of the record below it, as far as the lock knows that,
+    /// else for [`MAX_LEASE_DURATION`].
     CorruptionSuperseded,
+    /// Only by [`force_reset`]: the lease of a holder is over.
+    HolderOusted,
 }
 
 /// Why a reset was refused or failed.
@@ -93,6 +98,45 @@ pub fn reset(lock: &mut dyn Lock) -> Result<Reset, ResetError> {
     }
 }
 
+/// Frees `lock` whatever stands there, for who *knows* that nobody leads: a holder, a completion, a
+/// record that can't be read. The next candidate leads at once, with a higher fencing token.
+///
+/// If somebody leads after all, two lead from then on, until that one's next renewal fails.
+///
+/// # Errors
+///
+/// [`ResetError::Changed`] if somebody writes at the same time, and errors of the lock.
+pub fn force_reset(lock: &mut dyn Lock) -> Result<Reset, ResetError> {
+    let (revision, transitions, done) = match lock.get(BUDGET) {
+        Ok(None) => return Ok(Reset::NothingToDo),
+        Ok(Some(Observed { record, revision, .. })) => match record.kind {
+            RecordKind::Released => return Ok(Reset::NothingToDo),
+            RecordKind::Completed => {
+                (revision, record.leader_transitions, Reset::CompletionForgotten)
+            }
+            RecordKind::Held => (revision, record.leader_transitions, Reset::HolderOusted),
+        },
+        // There were never more transitions than writes.
+        Err(LockError::Corrupt { revision, .. }) => {
+            (revision, revision.0, Reset::CorruptionSuperseded)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    // A term of its own, which ends at once: so whoever looks finds a release that is honoured.
+    let mut record = unknown_record(revision).with_kind(RecordKind::Held);
+    record.leader_transitions = transitions.saturating_add(1);
+    let claimed = match lock.write(Intent::Acquire, &record, Some(revision), BUDGET) {
+        Ok(claimed) => claimed,
+        Err(LockError::Conflict(_)) => {
+            return Err(ResetError::Changed { lock: lock.describe() });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    record.fencing_token = Some(claimed.0);
+    release(lock, &record.with_kind(RecordKind::Released), claimed)?;
+    Ok(done)
+}
+
 /// A released record of a term that nobody knows.
 fn unknown_record(revision: Revision) -> LeaderElectionRecord {
     let mut record = LeaderElectionRecord::new("reset", new_incarnation(), LEASE_AFTER_CORRUPTION)
@@ -149,6 +193,19 @@ mod tests {
         assert!(now.record.is_same_term(&record));
         assert!(now.revision > revision);
         assert_eq!(reset(&mut lock).unwrap(), Reset::NothingToDo);
+    }
+
+    #[test]
+    fn by_force_anything_makes_room_for_a_higher_token() {
+        let mut lock = MemoryLock::new();
+        assert_eq!(force_reset(&mut lock).unwrap(), Reset::NothingToDo);
+        let (_, revision) = held(&mut lock);
+        assert_eq!(force_reset(&mut lock).unwrap(), Reset::HolderOusted);
+        let now = lock.get(BUDGET).unwrap().unwrap();
+        assert_eq!(now.record.kind, RecordKind::Released);
+        assert!(now.revision > revision && now.record.fencing_token > Some(revision.0));
+        assert_eq!(now.record.leader_transitions, 1);
+        assert_eq!(force_reset(&mut lock).unwrap(), Reset::NothingToDo);
     }
 
     #[test]

@@ -16,6 +16,8 @@ const DROP_PATIENCE: Duration = Duration::from_secs(1);
 ///
 /// It may be lost all the same: watch [`Term::stop_signal`], or ask [`Term::is_valid`] before each
 /// step. Whoever holds the guard is the work of the term: drop it soon after the term has ended.
+/// Its elector runs until then, even if it is dropped itself; a guard that is leaked runs it for
+/// ever.
 #[must_use = "dropping the guard releases the lease"]
 pub struct Leadership {
     term: Term,

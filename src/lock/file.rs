@@ -225,8 +225,9 @@ impl FileLock {
             Content::Corrupt(reason) => {
                 let bytes = head.text.as_deref().unwrap_or_default().escape_ascii();
                 let failure = Failure::new("read", self.name(head.generation)).hint(format!(
-                    "{reason} (it says \"{bytes}\"); its lease is waited for, and `elect reset` is \
-                     for who knows that nobody leads"
+                    "{reason} (it says \"{bytes}\"); it counts as held for {}, since somebody may \
+                     lead behind it; `elect reset --force` is for who knows that nobody does",
+                    humantime::format_duration(MAX_LEASE_DURATION)
                 ));
                 Err(LockError::Corrupt { revision, nonce: self.version(head), failure })
             }

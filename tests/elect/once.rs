@@ -123,6 +123,61 @@ fn a_corrupt_record_is_shown_and_can_be_superseded() {
 }
 
 #[test]
+fn by_force_reset_frees_a_corrupt_lock_at_once() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("lock")).unwrap();
+    let head = place.path("lock").join("g.00000000000000000005");
+    std::os::unix::fs::symlink("{torn", head).unwrap();
+    let reset = elect(&place, &["reset", "--force", "lock"]);
+    assert_eq!(reset.code, Some(0), "{}", reset.stderr);
+    let script = "echo token $ELECT_FENCING_TOKEN";
+    let finished = run(&place).with(["--lease-duration", "1h"]).script(script).finish();
+    assert_eq!(finished.stdout, "token 8\n", "{}", finished.stderr);
+}
+
+#[test]
+fn by_force_reset_ends_the_lease_of_a_holder() {
+    let place = Place::new();
+    let leader = run(&place).with(["--lease-duration", "1h"]).script("sleep 600").start();
+    wait_until("a leader", || status(&place)["state"] == "held");
+    leader.guard();
+    drop(leader);
+    assert_eq!(elect(&place, &["reset", "lock", "--force"]).code, Some(0));
+    assert_eq!(status(&place)["state"], "released");
+    assert_eq!(run(&place).script("true").finish().code, Some(0));
+}
+
+#[test]
+fn what_can_not_be_printed_is_no_success() {
+    let place = Place::new();
+    for words in [["status", "lock"], ["reset", "lock"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = std::process::Command::new(crate::support::elect_path())
+            .args(words)
+            .current_dir(&place)
+            .stdout(full)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(125), "{words:?}");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(message.contains("standard output"), "{message}");
+    }
+}
+
+#[test]
+fn a_watch_ends_when_nobody_reads_it() {
+    let place = Place::new();
+    let mut watch = std::process::Command::new(crate::support::elect_path())
+        .args(["status", "lock", "--watch"])
+        .current_dir(&place)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(watch.stdout.take());
+    assert_eq!(crate::support::wait_for_exit(&mut watch).code(), Some(0));
+}
+
+#[test]
 fn reset_refuses_while_somebody_leads() {
     let place = Place::new();
     let leader =

@@ -120,6 +120,7 @@ impl Candidate {
         }
         let timing = Timing::of(args).map_err(Refusal::own)?;
         let lock = open_lock(&args.lock, args.i_know)?;
+        let path = lock.path().to_owned();
         let stopping = Stopping::listen().map_err(Refusal::own)?;
         // Bounded by one term at a time; emptied before each campaign.
         let (report, task) = bounded(1);
@@ -131,7 +132,7 @@ impl Candidate {
         let elector = LeaderElector::new(config).map_err(Refusal::own)?;
         let _ = work.set(Work {
             command: args.command.clone(),
-            lock: args.lock.clone(),
+            lock: path,
             identity: elector.identity().to_owned(),
             kill_after: args.kill_after,
             loss_grace: timing.loss_grace,
@@ -207,7 +208,8 @@ pub fn open_lock(path: &Path, i_know: bool) -> Result<FileLock, Refusal> {
              directories only"
         )));
     }
-    FileLock::options().trust_anyway(i_know).open(path).map_err(Refusal::own)
+    let options = FileLock::options().trust_anyway(i_know);
+    options.open(path).map_err(|error| Refusal::own(verdict::chain(&error)))
 }
 
 /// Before any thread is started, which takes this over.

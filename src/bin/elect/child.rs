@@ -39,6 +39,8 @@ pub struct Plan {
 pub struct Guarded {
     guard: Child,
     control: Arc<OwnedFd>,
+    /// This process has killed it.
+    by_force: bool,
     reports: Receiver<Report>,
 }
 
@@ -68,7 +70,7 @@ impl Guarded {
         let (tell, reports) = bounded(4);
         let socket = Arc::clone(&control);
         let listener = std::thread::Builder::new().name("guard".into());
-        let mut guarded = Self { guard, control, reports };
+        let mut guarded = Self { guard, control, by_force: false, reports };
         match listener.spawn(move || listen(&socket, &tell)) {
             Ok(_) => Ok(guarded),
             Err(error) => {
@@ -98,8 +100,10 @@ impl Guarded {
         match status.code() {
             Some(code) => Ok(code as u8),
             None => {
-                self.end_by_force();
-                log::warn!("COMMAND's guard was killed, and COMMAND with it");
+                if !self.by_force {
+                    self.end_by_force();
+                    log::warn!("COMMAND's guard was killed, and COMMAND with it");
+                }
                 Ok(exit::by_signal(Signal::KILL.as_raw()))
             }
         }
@@ -108,6 +112,7 @@ impl Guarded {
     /// Does the guard's work in its place: kills it, which kills COMMAND, and whatever is left.
     /// What a guard leaves falls to this process, which is a subreaper too.
     pub fn end_by_force(&mut self) {
+        self.by_force = true;
         // SIGKILL reaches a frozen guard too.
         let _ = self.guard.kill();
         let _ = self.guard.wait();

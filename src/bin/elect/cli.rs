@@ -15,7 +15,8 @@ use crate::{duration, exit};
 
 const ABOUT_COMMAND: &str = "\
 COMMAND finds ELECT_LOCK, ELECT_IDENTITY and ELECT_FENCING_TOKEN in its environment. It is ended,
-with all that it started, before anybody else may lead, even if elect itself is killed or frozen.
+with all that it started, before anybody else may lead, even if elect itself is killed or frozen
+(a process between the two sees to that; who freezes that one too has to rely on the token).
 The token is higher in every later term: a resource that refuses an older one than it has seen is
 safe even from a COMMAND that was frozen together with elect.
 
@@ -32,6 +33,11 @@ Exit codes:
   0    a lock may stand here, with the settings that are shown
   1    no lock should stand here
   125  elect itself failed: the directory can't be used, other hosts did not come";
+
+const STATUS_EXIT_CODES: &str = "\
+Exit codes:
+  0    the state is shown, whatever it is
+  125  elect itself failed: the lock can't be looked at";
 
 const ABOUT: &str = "\
 Of all processes that share a lock, one leads and runs a command; if it ends, fails, hangs or \
@@ -57,6 +63,7 @@ pub enum Command {
     #[command(after_help = ABOUT_COMMAND)]
     Once(OnceArgs),
     /// Show who leads, since when, and with which fencing token
+    #[command(after_help = STATUS_EXIT_CODES)]
     Status(StatusArgs),
     /// Forget that the task is completed, so that `elect once` runs it again
     Reset(ResetArgs),
@@ -88,25 +95,33 @@ pub struct CandidateArgs {
     #[arg(long, value_name = "NAME")]
     pub identity: Option<String>,
     /// How long others wait after the last sign of life before they take over
-    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration::positive)]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    #[arg(default_value = "15s", value_parser = duration::positive)]
     pub lease_duration: Duration,
     /// How long the leader goes on without a renewal [default: 2/3 of the lease duration]
-    #[arg(long, value_name = "DURATION", value_parser = duration::positive)]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    #[arg(value_parser = duration::positive)]
     pub renew_deadline: Option<Duration>,
     /// How long to wait between two tries [default: 2/15 of the lease duration]
-    #[arg(long, value_name = "DURATION", value_parser = duration::positive)]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    #[arg(value_parser = duration::positive)]
     pub retry_period: Option<Duration>,
     /// The longest term; 0 for no limit
-    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration::any)]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    #[arg(default_value = "0", value_parser = duration::any)]
     pub term_limit: Duration,
-    /// Don't wait longer for a leader that lives; 0 to only try [default: wait for ever]
-    #[arg(long, value_name = "DURATION", value_parser = duration::any)]
+    /// Don't wait longer for a leader that lives; 0 to only try. Whether a leader lives can take
+    /// up to its lease to tell; if it does not, this candidate leads [default: wait for ever]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    #[arg(value_parser = duration::any)]
     pub wait: Option<Duration>,
     /// How long COMMAND has between SIGTERM and SIGKILL when it is ended on purpose
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::any)]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    #[arg(default_value = "10s", value_parser = duration::any)]
     pub kill_after: Duration,
     /// The same when the leadership is lost [default: the most that the lease leaves room for]
-    #[arg(long, value_name = "DURATION", value_parser = duration::any)]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    #[arg(value_parser = duration::any)]
     pub loss_grace: Option<Duration>,
     /// Exit code when somebody else led until --wait was over
     #[arg(long, value_name = "CODE", default_value_t = exit::NOT_ACQUIRED)]
@@ -134,7 +149,8 @@ pub struct RunArgs {
     /// What it shares with `once`.
     #[command(flatten)]
     pub candidate: CandidateArgs,
-    /// Campaign again after each term, until told to end
+    /// Campaign again after each term, until told to end. Others get their turn first: for two
+    /// retry periods
     #[arg(long)]
     pub repeat: bool,
 }
@@ -145,7 +161,8 @@ pub struct OnceArgs {
     /// What it shares with `run`.
     #[command(flatten)]
     pub candidate: CandidateArgs,
-    /// Own tries before this candidate gives up with COMMAND's code
+    /// Own tries before this candidate gives up with COMMAND's code. Between two, others get their
+    /// turn: for two retry periods
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub attempts: u32,
@@ -171,6 +188,10 @@ pub struct ResetArgs {
     /// The lock
     #[arg(value_name = "LOCK")]
     pub lock: PathBuf,
+    /// Free the lock whatever stands there, a holder or a record that can't be read: for who knows
+    /// that nobody leads
+    #[arg(long)]
+    pub force: bool,
     /// Use a file system that is known not to be safe
     #[arg(long)]
     pub i_know: bool,

@@ -7,9 +7,9 @@
 //! when the thread that started it ends.
 //!
 //! What escapes it: an uninterruptible sleep, until that ends; a process that has changed its user;
-//! all but COMMAND itself if `elect` and its guard are killed at once; and everything, for a
-//! moment, if `elect`, guard and COMMAND were frozen together. Against the last there is the
-//! fencing token.
+//! all but COMMAND itself if `elect` and its guard are killed at once; everything, for a moment, if
+//! `elect`, guard and COMMAND were frozen together; and everything, until it goes on, if the guard
+//! is frozen while `elect` is frozen too or killed. Against these there is the fencing token.
 //!
 //! It must not know why a term ends, and it prints nothing once COMMAND runs: a write could block.
 

@@ -53,7 +53,8 @@ fn page(subcommand: Option<&str>) -> Result<Vec<u8>, String> {
     };
     let mut page = Vec::new();
     // Writing to memory does not fail.
-    Man::new(command).render(&mut page).map_err(|error| error.to_string())?;
+    let source = concat!("elect ", env!("CARGO_PKG_VERSION"));
+    Man::new(command).source(source).render(&mut page).map_err(|error| error.to_string())?;
     Ok(page)
 }
 

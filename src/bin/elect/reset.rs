@@ -1,8 +1,9 @@
 //! `elect reset`: forget that the task is completed.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
-use leaderelection::{Lock, Reset, ResetError, reset};
+use leaderelection::{Lock, Reset, ResetError, force_reset, reset};
 
 use crate::candidate::open_lock;
 use crate::cli::ResetArgs;
@@ -18,22 +19,45 @@ pub fn run(args: &ResetArgs) -> u8 {
             return refusal.code;
         }
     };
-    match reset(&mut opened) {
-        Ok(Reset::NothingToDo) => println!("{lock}: there is no completion to forget"),
-        Ok(Reset::CorruptionSuperseded) => {
-            println!("{lock}: the corrupt record is superseded");
-            println!(
-                "candidates now wait for {}, in case a leader stood behind it",
-                lease(&mut opened)
-            );
-        }
-        Ok(_) => println!("{lock}: the completion is forgotten; the task may run again"),
+    let done = if args.force { force_reset(&mut opened) } else { reset(&mut opened) };
+    match done {
+        Ok(done) => tell(&story(&lock.to_string(), done, args.force, &mut opened)),
         Err(error) => {
             eprintln!("elect: cannot reset: {}", verdict::chain(&error));
-            return code_of(&error);
+            code_of(&error)
         }
     }
-    0
+}
+
+fn story(lock: &str, done: Reset, force: bool, opened: &mut dyn Lock) -> String {
+    let what = match done {
+        Reset::NothingToDo => return format!("{lock}: there is no completion to forget"),
+        Reset::CorruptionSuperseded => "the corrupt record is superseded",
+        Reset::HolderOusted => "its holder leads no more",
+        _ => "the completion is forgotten; the task may run again",
+    };
+    if done == Reset::CorruptionSuperseded && !force {
+        let lease = lease(opened);
+        format!(
+            "{lock}: {what}\ncandidates now wait for {lease}, in case a leader stood behind it; \
+             `elect reset --force` lets them in at once"
+        )
+    } else {
+        format!("{lock}: {what}")
+    }
+}
+
+/// What was done stays done, whether anybody hears of it or not.
+fn tell(story: &str) -> u8 {
+    match writeln!(io::stdout(), "{story}") {
+        Ok(()) => 0,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+        Err(error) => {
+            eprintln!("elect: {story}");
+            eprintln!("elect: cannot write to standard output: {error}");
+            exit::OWN_FAILURE
+        }
+    }
 }
 
 /// The lease that now stands in the record.

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, getpgrp, getppid, set_parent_process_death_si
 
 use crate::terminal::Terminal;
 use crate::timer::Timer;
-use crate::{exit, signals};
+use crate::{command, exit, signals};
 
 /// What the guard tells the process that becomes COMMAND.
 #[derive(clap::Args, Debug)]
@@ -41,7 +41,10 @@ pub fn run(args: &StartArgs) -> u8 {
         Ok(_) => Command::new(&args.command[0]).args(&args.command[1..]).exec(),
         Err(error) => error,
     };
-    eprintln!("elect: cannot execute {}: {error}", args.command[0].display());
+    // What is there and can't be found is a script.
+    let there = error.kind() == io::ErrorKind::NotFound && command::check(&args.command[0]).is_ok();
+    let hint = if there { "; it is there, so the interpreter it names is missing" } else { "" };
+    eprintln!("elect: cannot execute {}: {error}{hint}", args.command[0].display());
     match error.kind() {
         io::ErrorKind::NotFound => exit::NOT_FOUND,
         _ => exit::NOT_EXECUTABLE,

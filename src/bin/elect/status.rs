@@ -28,9 +28,13 @@ pub fn run(args: &StatusArgs) -> u8 {
         match Status::of(&args.lock.to_string_lossy(), &mut lock) {
             Ok(status) => {
                 if shown.as_ref() != Some(&status.change()) {
-                    // Whoever has closed the pipe wants no more.
-                    if show(args, &status).is_err() {
-                        return 0;
+                    match show(args, &status) {
+                        Ok(()) => {}
+                        // Whoever has closed the pipe wants no more.
+                        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return 0,
+                        Err(error) => {
+                            return fail(&format!("cannot write to standard output: {error}"));
+                        }
                     }
                     shown = Some(status.change());
                 }
@@ -40,11 +44,20 @@ pub fn run(args: &StatusArgs) -> u8 {
             }
             Err(error) => return fail(&verdict::chain(&error)),
         }
-        if !args.watch {
+        if !args.watch || reader_leaves_within(WATCH_PERIOD) {
             return 0;
         }
-        let _ = crossbeam_channel::after(WATCH_PERIOD).recv();
     }
+}
+
+/// Waits, and says whether whoever reads standard output has closed it meanwhile.
+fn reader_leaves_within(span: Duration) -> bool {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let stdout = rustix::stdio::stdout();
+    // That an end is closed is told without being asked for.
+    let mut polled = [PollFd::from_borrowed_fd(stdout, PollFlags::empty())];
+    let span = rustix::time::Timespec { tv_sec: span.as_secs() as i64, tv_nsec: 0 };
+    poll(&mut polled, Some(&span)).is_ok_and(|ready| ready > 0)
 }
 
 fn fail(reason: &str) -> u8 {
@@ -134,6 +147,20 @@ impl Status {
         (self.state, self.holder.clone(), self.fencing_token)
     }
 
+    /// Whether the holder gives signs of life, as far as two wall clocks can tell.
+    fn health(&self, now: Timestamp) -> Option<String> {
+        let (renewed, lease) = (self.renew_time?, self.lease_duration_millis?);
+        let silent = now.as_millis().checked_sub(renewed.as_millis());
+        let health = match (self.state, silent) {
+            ("held", Some(silent)) if silent > lease => {
+                "no sign of life for longer than its lease: a candidate that waits takes over"
+            }
+            ("held", Some(_)) => "renewed within its lease",
+            _ => return None,
+        };
+        Some(health.to_owned())
+    }
+
     fn text(&self, now: Timestamp) -> String {
         let mut text = format!("lock           {}\nstate          {}\n", self.lock, self.state);
         let mut row = |name: &str, value: Option<String>| {
@@ -148,6 +175,7 @@ impl Status {
         row("lease", self.lease_duration_millis.map(|millis| span(Duration::from_millis(millis))));
         row("acquired", self.acquire_time.map(|time| with_age(time, now)));
         row("renewed", self.renew_time.map(|time| with_age(time, now)));
+        row("health", self.health(now));
         row("problem", self.problem.clone());
         text
     }
@@ -211,10 +239,13 @@ transitions    3
 lease          15s
 acquired       2026-11-24T08:16:01.250Z (4s 950ms ago)
 renewed        2026-11-24T08:16:05.000Z (1s 200ms ago)
+health         renewed within its lease
 ";
         assert_eq!(held().text(now), expected);
         // A clock that is behind shows no age.
         let behind = Timestamp::from_millis(1_795_508_160_000);
         assert!(!held().text(behind).contains("ago"));
+        let later = Timestamp::from_millis(1_795_508_181_000);
+        assert!(held().text(later).contains("health         no sign of life for longer"));
     }
 }

@@ -117,6 +117,7 @@ impl Watch<'_> {
                 recv(not_stopped) -> _ => not_stopped = self.go_on(),
                 recv(by_force) -> _ => {
                     self.guarded.end_by_force();
+                    log::warn!("COMMAND did not end in time, so it was killed with its guard");
                     break;
                 }
                 default(self.work.tick) => {}

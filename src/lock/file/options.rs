@@ -124,6 +124,12 @@ impl FileLockOptions {
             trust::check(path, parent)?;
         }
         match std::fs::symlink_metadata(path) {
+            Ok(found) if found.is_symlink() => Err(refusal(
+                "use",
+                path,
+                "it is a symbolic link, which somebody could turn to another lock; name the \
+                 directory itself",
+            )),
             Ok(found) if !found.is_dir() => Err(refusal(
                 "use",
                 path,
@@ -172,7 +178,7 @@ impl FileLockOptions {
 /// A process may change its directory while it leads; and a slash at the end would follow a link.
 fn absolute(path: &Path) -> Result<PathBuf, LockError> {
     if path.as_os_str().is_empty() {
-        return Err(refusal("use", path, "the path is empty"));
+        return Err(refusal("use", Path::new("a lock"), "its path is empty"));
     }
     let absolute = std::path::absolute(path).map_err(|error| failed("resolve", path, error))?;
     match (absolute.parent(), absolute.file_name()) {
