@@ -27,3 +27,10 @@ fn a_rule_that_others_stand_behind_breaks_nothing_alone() {
         scenes::guarded().into_iter().for_each(exhaust);
     }
 }
+
+#[test]
+fn beyond_its_assumptions_two_may_lead() {
+    for (setup, property) in scenes::beyond() {
+        expect_violation(setup, property);
+    }
+}

@@ -21,6 +21,7 @@ pub fn all() -> Vec<Scene> {
         no_listing(),
         no_wait(),
         short_keep(),
+        short_keep_under_drift(),
         no_window(),
         by_age(),
         after_the_deadline(),
@@ -30,6 +31,28 @@ pub fn all() -> Vec<Scene> {
         highest_ever(),
         any_release(),
     ]
+}
+
+/// What the guarantee rests on is broken, not a rule.
+pub fn beyond() -> Vec<Scene> {
+    let drift = Setup {
+        rates: vec![1, 3],
+        leases: vec![8, 8],
+        deadlines: vec![4, 4],
+        horizon: 4,
+        generations: 3,
+        ..Setup::two("clocks 1:3 where 1:2 is allowed")
+    };
+    let cut = Setup {
+        leases: vec![4, 4],
+        loses: 3,
+        horizon: 6,
+        generations: 4,
+        left: Left { cuts: 1, ..Left::default() },
+        script: vec![Through(0, Look), Through(0, Claim), Through(1, Look)],
+        ..Setup::two("a server that loses more ticks than lease less deadline")
+    };
+    vec![(drift, ONE_LEADS), (cut, ONE_LEADS)]
 }
 
 /// Rules that others stand behind: nothing comes of breaking one of them alone.
@@ -237,11 +260,6 @@ fn no_wait() -> Scene {
 }
 
 fn short_keep() -> Scene {
-    let mut script = vec![Through(0, Look), Through(0, Claim), Through(1, Look)];
-    script.extend(reign(0, 4));
-    script.extend(reign(0, 4));
-    script.extend([Ticks(1), Through(0, Renew), Ticks(1)]);
-    script.extend(in_flight(1));
     let setup = Setup {
         mutant: Some(Mutant::KeepShorterThanTheWindow),
         leases: vec![4, 4],
@@ -250,10 +268,36 @@ fn short_keep() -> Scene {
         sweeps: true,
         horizon: 14,
         generations: 14,
-        script,
+        script: about_to_sweep(),
         ..Setup::two("a stale claim in flight, windows of 4")
     };
     (setup, ONE_LEADS)
+}
+
+/// Half of what is kept is as long as the window, but on a clock that is twice as fast.
+fn short_keep_under_drift() -> Scene {
+    let setup = Setup {
+        mutant: Some(Mutant::KeepShorterThanTheWindow),
+        rates: vec![2, 1],
+        leases: vec![8, 8],
+        deadlines: vec![4, 4],
+        keep: 8,
+        sweeps: true,
+        horizon: 14,
+        generations: 14,
+        script: about_to_sweep(),
+        ..Setup::two("a stale claim in flight, windows of 4, clocks 2:1")
+    };
+    (setup, ONE_LEADS)
+}
+
+fn about_to_sweep() -> Vec<Line> {
+    let mut script = vec![Through(0, Look), Through(0, Claim), Through(1, Look)];
+    script.extend(reign(0, 4));
+    script.extend(reign(0, 4));
+    script.extend([Ticks(1), Through(0, Renew), Ticks(1)]);
+    script.extend(in_flight(1));
+    script
 }
 
 fn no_window() -> Scene {
