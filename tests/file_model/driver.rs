@@ -1,5 +1,5 @@
-//! One candidate of the model: the real steps, and around them as little as leads: when it may look,
-//! claim, renew, end and sweep, which is whenever the rules allow it.
+//! One candidate of the model: the real steps, and around them as little as leads: when it may
+//! look, claim, renew, end and sweep, which is whenever the rules allow it.
 
 use std::time::Duration;
 

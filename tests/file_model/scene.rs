@@ -161,8 +161,8 @@ pub struct World {
 }
 
 impl Setup {
-    /// Two candidates whose clocks run alike, so that the lease need be no longer than the deadline,
-    /// and names kept no longer than the window.
+    /// Two candidates whose clocks run alike, so that the lease need be no longer than the
+    /// deadline, and names kept no longer than the window.
     pub fn two(name: &'static str) -> Self {
         Self {
             name,

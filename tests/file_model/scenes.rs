@@ -1,5 +1,5 @@
-//! Worlds from which one broken rule is few moves away from two leaders. Each came to be by a script
-//! of moves that the unbroken rules allow.
+//! Worlds from which one broken rule is few moves away from two leaders. Each came to be by a
+//! script of moves that the unbroken rules allow.
 
 use crate::driver::What::{Claim, Complete, Look, Release, Renew, Sweep};
 use crate::mutants::Mutant;
