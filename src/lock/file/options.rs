@@ -10,6 +10,8 @@ use rustix::fs::Access;
 use crate::clock::Clock;
 use crate::error::{Failure, LockError};
 use crate::lock::file::FileLock;
+use crate::lock::file::entry::BootId;
+use crate::lock::file::same_host::Own;
 use crate::lock::file::store::Directory;
 use crate::lock::file::trust;
 
@@ -20,8 +22,10 @@ pub struct FileLockOptions {
     mode: u32,
     world_writable: bool,
     trust_anyway: bool,
+    pub(super) companion: Own,
     pub(super) clock: Clock,
     pub(super) seed: Option<u64>,
+    pub(super) boot: Option<BootId>,
 }
 
 impl Default for FileLockOptions {
@@ -31,8 +35,10 @@ impl Default for FileLockOptions {
             mode: 0o700,
             world_writable: false,
             trust_anyway: false,
+            companion: Own::OfProcess,
             clock: Clock::system(),
             seed: None,
+            boot: None,
         }
     }
 }
@@ -71,6 +77,24 @@ impl FileLockOptions {
         self
     }
 
+    /// Whether candidates on one host may take over at once from a leader whose process is proven
+    /// to be dead, by its [`Companion`](crate::Companion), and show the same of themselves. Where a
+    /// companion can't be had, or doubt is left, the lease is waited for. Default: yes.
+    ///
+    /// Work that is another process must inherit the companion; say no where it can't.
+    #[must_use]
+    pub fn same_host(mut self, allow: bool) -> Self {
+        self.companion = if allow { Own::OfProcess } else { Own::Off };
+        self
+    }
+
+    /// A companion of this lock's own, in a directory under `base`. Default: the process's.
+    #[cfg(test)]
+    pub(crate) fn companion_in(mut self, base: &Path) -> Self {
+        self.companion = Own::In(vec![base.to_owned()]);
+        self
+    }
+
     /// The clock for attempt windows and sweeps. Default: the machine's.
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
@@ -84,6 +108,14 @@ impl FileLockOptions {
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// The boot whose clock it is, for witnesses of sweeps. Default: this machine's.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn boot(mut self, boot: &str) -> Self {
+        self.boot = Some(boot.into());
         self
     }
 

@@ -10,6 +10,9 @@ use crate::lock::file::step::{Errno, KEEP};
 use crate::record::Incarnation;
 
 mod rules;
+mod same_host;
+#[cfg(target_os = "linux")]
+mod wake;
 
 const SECOND: Duration = Duration::from_secs(1);
 const BUDGET: Duration = Duration::from_secs(10);

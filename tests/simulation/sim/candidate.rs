@@ -6,6 +6,8 @@ use leaderelection::{Incarnation, Intent, OnSuccess, Outcome};
 use super::check::Rule;
 use super::mutant::Mutant;
 use super::network::Call;
+use super::plan::Push;
+use super::stats::Extra;
 use super::time::{MILLI, MINUTE, SECOND, True, nanos};
 use super::trace::Mark;
 use super::world::{Happening, Signal, Term, World};
@@ -15,16 +17,36 @@ impl World {
     pub(super) fn next_incarnation(&mut self, node: usize) -> Incarnation {
         let state = &mut self.nodes[node];
         state.run_id += 1;
-        let parts = [u64::from(state.epoch), u64::from(state.run_id), node as u64];
+        let parts = [state.boot, state.epoch, state.run_id, node as u32];
         Incarnation(parts.iter().fold(0, |number, part| number << 32 | u128::from(*part)))
     }
 
-    /// Whether `reader`, on the same host, can know that the process of `incarnation` is gone.
+    /// Whether `reader` can know that the process of `incarnation` is gone: they are of one host
+    /// and of one boot, and nothing that this process has started still holds its companion.
     pub(super) fn is_proven_dead(&self, incarnation: Incarnation, reader: usize) -> bool {
+        let [boot, epoch] = [96, 64].map(|shift| (incarnation.0 >> shift) as u32);
         let node = (incarnation.0 & 0xffff_ffff) as usize;
-        let epoch = (incarnation.0 >> 64) as u32;
-        self.plan.nodes[node].host == self.plan.nodes[reader].host
-            && self.nodes[node].epoch != epoch
+        let is_here = self.plan.nodes[node].host == self.plan.nodes[reader].host
+            && self.nodes[reader].boot == boot;
+        let is_gone = self.nodes[node].epoch != epoch;
+        let works = self.nodes[node].orphans.contains(&epoch);
+        match self.mutant {
+            Some(Mutant::ProofBesideLivingWork) => is_here && is_gone,
+            // What stands here of that name belongs to nobody.
+            Some(Mutant::ProofOfAnotherBoot) => !is_here || (is_gone && !works),
+            _ => is_here && is_gone && !works,
+        }
+    }
+
+    /// The work of a process that is gone has ended, or was ended.
+    pub(super) fn orphan_ends(&mut self, node: usize, epoch: u32) {
+        if !self.nodes[node].orphans.contains(&epoch) {
+            return;
+        }
+        self.nodes[node].orphans.retain(|orphan| *orphan != epoch);
+        self.checks.orphan_ended(node, epoch);
+        self.mark(Some(node), || Mark::OrphanEnded);
+        self.push_death(node);
     }
 
     pub(super) fn carry_out(&mut self, node: usize, action: Action) {
@@ -32,6 +54,7 @@ impl World {
         match action {
             Action::Read { deadline } => self.send(node, Call::Read, deadline),
             Action::Write { intent, record, expected, deadline } => {
+                let record = Box::new(record);
                 self.send(node, Call::Write { intent, record, expected }, deadline);
             }
             Action::BeginTerm { fencing_token, valid_until } => {
@@ -56,7 +79,8 @@ impl World {
         let is_valid = self.clocks[node].local(self.now) < valid_until;
         if is_valid {
             self.check_gap(node);
-            self.corrupted = false;
+            // It may have become so after this term's claim.
+            self.corrupted = self.is_corrupt();
             self.stats.terms += 1;
             let another = self.last_leader.is_some_and(|last| last != node);
             self.stats.take_overs += u64::from(another);
@@ -85,6 +109,7 @@ impl World {
         if self.checks.is_completed() {
             return;
         }
+        self.checks.made[Rule::SomebodyLeads as usize] += 1;
         if let Some(gap) = self.liveness.check(self.now, allowed) {
             let text = format!(
                 "nobody led for {} ms without a fault; at most {} ms are allowed",
@@ -179,6 +204,7 @@ impl World {
 
     fn work_will_return(&mut self, node: usize) {
         let stubborn = self.rng.chance(self.plan.nodes[node].habits.stubborn);
+        self.stats.count(Extra::StubbornWork, u64::from(stubborn));
         let settings = &self.plan.nodes[node].settings;
         let most = match stubborn {
             true => 3 * nanos(settings.lease_duration),
@@ -206,6 +232,7 @@ impl World {
             return;
         }
         self.checks.work_returned(node);
+        self.stats.count(Extra::WorkPanics, u64::from(panicked));
         self.mark(Some(node), || Mark::WorkReturned { panicked });
         let signal = Signal::WorkReturned { panicked };
         self.at(self.now, Happening::Tell { node, run, signal });
@@ -254,8 +281,10 @@ impl World {
             // Some more time, in which nobody may lead.
             self.end_at = self.end_at.min(self.now + 2 * MINUTE);
         }
-        if intent != Intent::Renew && self.plan.store.push {
-            self.push_wake_ups(node);
+        match self.plan.store.push {
+            Push::Everything => self.push_wake_ups(node),
+            Push::Changes if intent != Intent::Renew => self.push_wake_ups(node),
+            _ => {}
         }
     }
 }

@@ -36,11 +36,30 @@ pub enum Rule {
     TransitionsRise,
     /// Somebody leads, once faults have ended.
     SomebodyLeads,
+    /// Who gives way does not claim before others had their turn.
+    GivesWay,
     /// A machine wants few steps.
     StepsAreFew,
     /// A machine does not panic.
     NoPanic,
 }
+
+pub const RULES: [Rule; 14] = [
+    Rule::OneBelieves,
+    Rule::OneActs,
+    Rule::TokensRise,
+    Rule::CompletedStaysCompleted,
+    Rule::CallbacksArePaired,
+    Rule::WorkEndsFirst,
+    Rule::StaysEnded,
+    Rule::WritesInTime,
+    Rule::OutcomeIsTrue,
+    Rule::TransitionsRise,
+    Rule::SomebodyLeads,
+    Rule::GivesWay,
+    Rule::StepsAreFew,
+    Rule::NoPanic,
+];
 
 /// A rule that was broken, by whom, and how.
 #[derive(Clone, Debug)]
@@ -75,17 +94,28 @@ impl Term {
     }
 }
 
+/// The work of a process that is gone. A guard ends it, within the grace after its validity.
+#[derive(Clone, Debug)]
+struct Orphan {
+    epoch: u32,
+    token: u64,
+    acts_until: Instant,
+}
+
 /// What is known of a candidate.
 #[derive(Clone, Debug)]
 struct Candidate {
     settings: Settings,
     grace: Duration,
     term: Option<Term>,
+    orphans: Vec<Orphan>,
     finished: bool,
     lost: bool,
+    held_back_until: Option<Instant>,
     /// The second of true time in which the last step was, and how many there were in it.
     second: u64,
     steps: u32,
+    woken: u32,
     most_steps: u32,
 }
 
@@ -96,6 +126,8 @@ pub struct Checks {
     last_token: u64,
     transitions: u64,
     completed: bool,
+    /// How often each rule was checked, in the order of [`RULES`].
+    pub made: [u64; RULES.len()],
     pub violation: Option<Violation>,
 }
 
@@ -107,10 +139,13 @@ impl Checks {
                 settings,
                 grace,
                 term: None,
+                orphans: Vec::new(),
                 finished: false,
                 lost: false,
+                held_back_until: None,
                 second: 0,
                 steps: 0,
+                woken: 0,
                 most_steps,
             }
         });
@@ -119,6 +154,7 @@ impl Checks {
             last_token: 0,
             transitions: 0,
             completed: false,
+            made: [0; RULES.len()],
             violation: None,
         }
     }
@@ -143,9 +179,26 @@ impl Checks {
         candidate.lost = false;
     }
 
-    /// A process is gone, and all that it believed and did with it.
-    pub fn crashed(&mut self, node: usize) {
-        self.candidates[node].term = None;
+    /// A process is gone, and all that it believed and did with it; but for its work, if `orphan`
+    /// is the epoch of that process.
+    pub fn crashed(&mut self, node: usize, orphan: Option<u32>) {
+        let candidate = &mut self.candidates[node];
+        candidate.held_back_until = None;
+        if let (Some(term), Some(epoch)) = (candidate.term.take(), orphan)
+            && term.works
+        {
+            let acts_until = term.valid_until + candidate.grace;
+            candidate.orphans.push(Orphan { epoch, token: term.token, acts_until });
+        }
+    }
+
+    /// The work of a process that is gone has ended.
+    pub fn orphan_ended(&mut self, node: usize, epoch: u32) {
+        self.candidates[node].orphans.retain(|orphan| orphan.epoch != epoch);
+    }
+
+    fn check(&mut self, rule: Rule) {
+        self.made[rule as usize] += 1;
     }
 
     pub fn work_returned(&mut self, node: usize) {
@@ -154,15 +207,21 @@ impl Checks {
         }
     }
 
+    /// A machine is told of a change, which it may look at.
+    pub fn woken(&mut self, node: usize) {
+        self.candidates[node].woken += 1;
+    }
+
     /// A machine was stepped.
     pub fn stepped(&mut self, at: True, node: usize) {
         let candidate = &mut self.candidates[node];
         if candidate.second != at / SECOND {
             candidate.second = at / SECOND;
-            candidate.steps = 0;
+            (candidate.steps, candidate.woken) = (0, 0);
         }
         candidate.steps += 1;
-        if candidate.steps > candidate.most_steps {
+        self.made[Rule::StepsAreFew as usize] += 1;
+        if candidate.steps > candidate.most_steps + STEPS_AFTER_A_WAKE_UP * candidate.woken {
             let text = format!("{} steps within a second", candidate.steps);
             self.broken(at, node, Rule::StepsAreFew, text);
         }
@@ -170,6 +229,8 @@ impl Checks {
 
     /// A write of `node` was carried out by the store.
     pub fn committed(&mut self, at: True, node: usize, record: &LeaderElectionRecord) {
+        self.check(Rule::CompletedStaysCompleted);
+        self.check(Rule::TransitionsRise);
         if self.completed {
             let text = format!("a {:?} record replaces the completion", record.kind);
             self.broken(at, node, Rule::CompletedStaysCompleted, text);
@@ -185,6 +246,7 @@ impl Checks {
     /// An action is carried out.
     pub fn action(&mut self, at: True, node: usize, action: &Action, clocks: &[NodeClock]) {
         let now = clocks[node].local(at);
+        self.check(Rule::CallbacksArePaired);
         if self.candidates[node].finished {
             self.broken(at, node, Rule::CallbacksArePaired, format!("{action:?} after the finish"));
         }
@@ -203,7 +265,10 @@ impl Checks {
             Action::Write { intent, deadline, .. } => {
                 self.write(at, node, now, *intent, *deadline);
             }
-            Action::Finish { end, .. } => self.finish(at, node, *end),
+            Action::Finish { end, hold_back_until } => {
+                self.finish(at, node, *end);
+                self.candidates[node].held_back_until = *hold_back_until;
+            }
             Action::Read { .. } | Action::LeaderChanged(_) => {}
         }
     }
@@ -234,6 +299,8 @@ impl Checks {
     }
 
     fn begin_valid(&mut self, at: True, node: usize, token: u64, clocks: &[NodeClock]) {
+        self.check(Rule::CompletedStaysCompleted);
+        self.check(Rule::TokensRise);
         if self.completed {
             let text = format!("term {token} begins");
             self.broken(at, node, Rule::CompletedStaysCompleted, text);
@@ -248,6 +315,9 @@ impl Checks {
 
     /// No other candidate believes or acts at the instant from which `node` does.
     fn alone(&mut self, at: True, node: usize, token: u64, clocks: &[NodeClock]) {
+        self.check(Rule::OneBelieves);
+        self.check(Rule::OneActs);
+        self.no_orphan_acts(at, node, token, clocks);
         for other in (0..self.candidates.len()).filter(|other| *other != node) {
             let candidate = &self.candidates[other];
             let Some(term) = &candidate.term else {
@@ -261,6 +331,20 @@ impl Checks {
             };
             let text = format!("in term {token}, while {other} is in term {}", term.token);
             self.broken(at, node, rule, text);
+        }
+    }
+
+    /// No work of a process that is gone acts either, not even of this candidate's own.
+    fn no_orphan_acts(&mut self, at: True, node: usize, token: u64, clocks: &[NodeClock]) {
+        let mut acting = self.candidates.iter().zip(clocks).enumerate().filter_map(|one| {
+            let (other, (candidate, clock)) = one;
+            let now = clock.local(at);
+            let orphan = candidate.orphans.iter().find(|orphan| now < orphan.acts_until)?;
+            Some((other, orphan.token))
+        });
+        if let Some((other, of)) = acting.next() {
+            let text = format!("in term {token}, while work of {other} acts for term {of}");
+            self.broken(at, node, Rule::OneActs, text);
         }
     }
 
@@ -280,6 +364,7 @@ impl Checks {
             return;
         };
         let token = term.token;
+        self.made[Rule::StaysEnded as usize] += 1;
         let was_over = now >= term.valid_until;
         term.valid_until = until;
         if was_over {
@@ -307,7 +392,15 @@ impl Checks {
     }
 
     fn write(&mut self, at: True, node: usize, now: Instant, intent: Intent, deadline: Instant) {
+        self.check(match intent {
+            Intent::Acquire => Rule::GivesWay,
+            Intent::Renew => Rule::WritesInTime,
+            Intent::Release | Intent::Complete => Rule::WorkEndsFirst,
+        });
         let candidate = &self.candidates[node];
+        if intent == Intent::Acquire && candidate.held_back_until.is_some_and(|until| now < until) {
+            return self.broken(at, node, Rule::GivesWay, "a claim while it is held back");
+        }
         let Some(term) = &candidate.term else {
             // A claim that came too late is released without a term.
             if matches!(intent, Intent::Renew | Intent::Complete) {
@@ -337,6 +430,8 @@ impl Checks {
     }
 
     fn finish(&mut self, at: True, node: usize, end: End) {
+        self.check(Rule::WorkEndsFirst);
+        self.check(Rule::OutcomeIsTrue);
         let candidate = &mut self.candidates[node];
         candidate.finished = true;
         let led = candidate.term.is_some();
@@ -365,11 +460,14 @@ impl Checks {
     }
 }
 
+/// The wake-up, the answer to the look that it leads to, and what is done about it.
+const STEPS_AFTER_A_WAKE_UP: u32 = 3;
+
 /// More steps than this in one second, and a machine spins.
 ///
 /// The shortest wait of a machine that tries again is a sixteenth of its retry period, or a
 /// millisecond; each try is a request, an answer, and at most one look in between. What comes from
-/// outside is some tens a second: wake-ups, results, stops.
+/// outside is some tens a second, wake-ups aside: results, stops.
 fn most_steps_a_second(settings: &Settings) -> u32 {
     let shortest = (settings.retry_period / 16).max(Duration::from_millis(1));
     let tries = Duration::from_secs(1).as_nanos().div_ceil(shortest.as_nanos());

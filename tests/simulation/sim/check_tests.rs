@@ -20,7 +20,7 @@ fn second(number: u64) -> Instant {
 }
 
 fn settings() -> Settings {
-    let plan = Plan::new(&mut Rng::new(0), None);
+    let plan = Plan::new(&mut Rng::new(0), None, None);
     Settings {
         retry_period: RETRY,
         renew_deadline: RETRY * 5,
@@ -137,8 +137,27 @@ fn work_within_its_grace_is_caught_and_work_after_it_is_not_ours() {
 #[test]
 fn a_crash_ends_belief_and_work() {
     let mut bench = Bench::new().begins(0, 1, 10);
-    bench.checks.crashed(0);
+    bench.checks.crashed(0, None);
     bench.begins(1, 2, 20).is_fine();
+}
+
+#[test]
+fn work_that_outlives_its_process_acts_until_its_validity_and_grace_have_ended() {
+    let bench = || {
+        let mut bench = Bench::new().begins(0, 1, 10);
+        bench.checks.crashed(0, Some(7));
+        bench.checks.run_started(0);
+        bench
+    };
+    bench().at(10).begins(1, 2, 20).breaks(Rule::OneActs);
+    bench().at(10).begins(0, 2, 20).breaks(Rule::OneActs);
+    bench().at(11).begins(1, 2, 20).is_fine();
+    let mut ended = bench();
+    ended.checks.orphan_ended(0, 7);
+    ended.begins(1, 2, 20).is_fine();
+    let mut returned = Bench::new().begins(0, 1, 10).returns(0);
+    returned.checks.crashed(0, Some(7));
+    returned.begins(1, 2, 20).is_fine();
 }
 
 #[test]
@@ -201,6 +220,22 @@ fn writes_that_do_not_belong_into_a_term_are_caught() {
 #[test]
 fn a_validity_that_comes_back_is_caught() {
     Bench::new().begins(0, 1, 10).at(10).extends(0, 10, 20).breaks(Rule::StaysEnded);
+}
+
+#[test]
+fn a_claim_of_who_gives_way_is_caught() {
+    let bench = || {
+        let end = End::Outcome(Outcome::Stopped);
+        let held_back = Action::Finish { end, hold_back_until: Some(second(4)) };
+        let mut bench = Bench::new().act(0, held_back);
+        bench.checks.run_started(0);
+        bench
+    };
+    bench().at(3).writes(0, Intent::Acquire, 10).breaks(Rule::GivesWay);
+    bench().at(4).writes(0, Intent::Acquire, 10).is_fine();
+    let mut crashed = bench();
+    crashed.checks.crashed(0, None);
+    crashed.writes(0, Intent::Acquire, 10).is_fine();
 }
 
 #[test]

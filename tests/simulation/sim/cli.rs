@@ -1,23 +1,27 @@
 //! The command for long runs, and for looking at one seed.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::many::{Batch, Outcome, run_many};
 use super::mutant::{MUTANTS, Mutant};
+use super::plan::{NodePlan, STORE_KINDS, StoreKind};
 use super::svg;
 use super::time::{SECOND, True};
 use super::trace::{Seconds, timeline};
 use super::world::{Options, Report, run};
 
 const USAGE: &str = "\
-usage: simulate [--seeds N] [--from S] [--minutes M] [--threads T] [--mutant NAME]
-       simulate --seed S [--svg FILE] [--between SECONDS SECONDS] [--minutes M] [--mutant NAME]
+usage: simulate [--seeds N] [--seconds R] [--from S] [--jobs J] [OPTIONS]
+       simulate --seed S [--svg FILE] [--between SECONDS SECONDS] [OPTIONS]
+options: [--minutes M] [--store Strict|Stale|Files] [--mutant NAME]
 
-The first form runs N seeds (1000) from S (0), each for M simulated minutes (60), on T threads (2),
-and ends at the first seed that breaks a rule: it prints what led to it, and draws it in
-simulation-SEED.svg. The second form does that for one seed, whatever comes of it.
+The first form runs N seeds (1000) from S (0), each for M simulated minutes (60), J at a time (as
+many as there are processors), and begins none after R seconds of real time. It ends at the first
+seed that breaks a rule: it prints what led to it, and draws it in a file of the directory for
+temporary files. The second form does that for one seed, whatever comes of it.
 ";
 
 /// How much of a run is shown before and after a violation, in longest leases.
@@ -32,9 +36,11 @@ pub struct Arguments {
     between: Option<(True, True)>,
     from: u64,
     seeds: u64,
+    seconds: Option<u64>,
     minutes: u64,
-    threads: usize,
+    jobs: usize,
     mutant: Option<Mutant>,
+    store: Option<StoreKind>,
 }
 
 impl Arguments {
@@ -50,9 +56,11 @@ impl Arguments {
             between: None,
             from: 0,
             seeds: 1000,
+            seconds: None,
             minutes: 60,
-            threads: 2,
+            jobs: std::thread::available_parallelism().map_or(1, usize::from),
             mutant: None,
+            store: None,
         };
         let mut words = words.into_iter();
         while let Some(name) = words.next() {
@@ -62,9 +70,11 @@ impl Arguments {
                 "--svg" => arguments.svg = Some(value()?.into()),
                 "--from" => arguments.from = number(&value()?)?,
                 "--seeds" => arguments.seeds = number(&value()?)?,
+                "--seconds" => arguments.seconds = Some(number(&value()?)?),
                 "--minutes" => arguments.minutes = number(&value()?)?,
-                "--threads" => arguments.threads = number(&value()?)? as usize,
+                "--jobs" => arguments.jobs = number(&value()?)? as usize,
                 "--mutant" => arguments.mutant = Some(mutant(&value()?)?),
+                "--store" => arguments.store = Some(store(&value()?)?),
                 "--between" => {
                     let (from, to) = (number(&value()?)?, number(&value()?)?);
                     arguments.between = Some((from * SECOND, to.max(from + 1) * SECOND));
@@ -76,7 +86,8 @@ impl Arguments {
     }
 
     fn options(&self, traced: bool) -> Options {
-        Options { minutes: self.minutes, mutant: self.mutant, traced }
+        let Self { minutes, mutant, store, .. } = *self;
+        Options { minutes, mutant, store, traced }
     }
 }
 
@@ -89,12 +100,17 @@ fn mutant(name: &str) -> Result<Mutant, String> {
     found.ok_or_else(|| format!("unknown mutant {name}; there are {MUTANTS:?}"))
 }
 
+fn store(name: &str) -> Result<StoreKind, String> {
+    let found = STORE_KINDS.into_iter().find(|kind| format!("{kind:?}") == name);
+    found.ok_or_else(|| format!("unknown store {name}; there are {STORE_KINDS:?}"))
+}
+
 /// Does what was asked for; `false` where a seed broke a rule.
 pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
     match arguments.seed {
         Some(seed) => {
             let report = run(seed, arguments.options(true));
-            println!("{}", described(&report, arguments.between));
+            say(&described(&report, arguments.between))?;
             if let Some(path) = &arguments.svg {
                 std::fs::write(path, drawn(&report, arguments.between))?;
             }
@@ -104,39 +120,57 @@ pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
     }
 }
 
+/// As `println!`, but for the panic where nobody reads on.
+fn say(text: &str) -> std::io::Result<()> {
+    writeln!(std::io::stdout().lock(), "{text}")
+}
+
 fn run_batch(arguments: &Arguments) -> std::io::Result<bool> {
     let batch = Batch {
         from: arguments.from,
         seeds: arguments.seeds,
-        threads: arguments.threads,
-        at_most: None,
+        threads: arguments.jobs,
+        at_most: arguments.seconds.map(Duration::from_secs),
         options: arguments.options(false),
     };
     let asserted = if cfg!(debug_assertions) { "with" } else { "without" };
-    println!("leaderelection {}, {asserted} assertions", env!("CARGO_PKG_VERSION"));
+    say(&format!("leaderelection {}, {asserted} assertions", env!("CARGO_PKG_VERSION")))?;
     let outcome = run_many(batch, |stats, took| {
         let seconds = took.as_secs_f64();
         let rate = stats.hours() / seconds;
         eprintln!("{} seeds in {seconds:.0} s, {rate:.0} simulated hours a second", stats.seeds);
     });
-    println!("{}", summary(&outcome));
+    say(&summary(&outcome))?;
     let Some(failed) = outcome.failed.first() else {
-        println!("no rule was broken");
+        say("no rule was broken")?;
         return Ok(true);
     };
-    let path = format!("simulation-{}.svg", failed.seed);
-    let report = run(failed.seed, arguments.options(true));
-    println!("{}", described(&report, None));
-    std::fs::write(&path, drawn(&report, None))?;
-    println!("seed {} broke a rule; {path} shows it", failed.seed);
+    let (_, text) = shown(failed.seed, arguments.options(true), &std::env::temp_dir())?;
+    say(&text)?;
     Ok(false)
+}
+
+/// Runs a seed that breaks a rule again, and draws it in `place`; what led to it in words.
+pub fn shown(seed: u64, options: Options, place: &Path) -> std::io::Result<(Report, String)> {
+    let report = run(seed, Options { traced: true, ..options });
+    let picture = place.join(format!("simulation-{seed}.svg"));
+    std::fs::write(&picture, drawn(&report, None))?;
+    let text = described(&report, None);
+    let text = format!("{text}seed {seed} broke a rule; {} shows it", picture.display());
+    Ok((report, text))
 }
 
 /// The counts, and how fast they came.
 pub fn summary(outcome: &Outcome) -> String {
     let seconds = outcome.took.max(Duration::from_millis(1)).as_secs_f64();
     let rate = outcome.stats.hours() / seconds;
-    format!("{}\n{seconds:.1} s, {rate:.1} simulated hours a second", outcome.stats)
+    let processor = outcome.processor.max(Duration::from_millis(1)).as_secs_f64();
+    let worked = outcome.stats.hours() / processor;
+    format!(
+        "{}\n{seconds:.1} s, {rate:.1} simulated hours a second; \
+         {processor:.1} s of processors, {worked:.1} simulated hours a second of these",
+        outcome.stats
+    )
 }
 
 /// What is worth showing: all around a violation, or all.
@@ -184,8 +218,10 @@ pub fn described(report: &Report, between: Option<(True, True)>) -> String {
 /// The timeline as a picture.
 pub fn drawn(report: &Report, between: Option<(True, True)>) -> String {
     let (from, to) = window(report, between);
-    let title = format!("seed {} of leaderelection {}", report.seed, env!("CARGO_PKG_VERSION"));
-    svg::draw(&title, report.plan.nodes.len(), &report.timeline, from, to)
+    let title = format!("Seed {} of leaderelection {}", report.seed, env!("CARGO_PKG_VERSION"));
+    let lane = |(index, node): (usize, &NodePlan)| format!("node {index}, host {}", node.host);
+    let lanes: Vec<String> = report.plan.nodes.iter().enumerate().map(lane).collect();
+    svg::draw(&title, &lanes, &report.timeline, from, to)
 }
 
 #[cfg(test)]

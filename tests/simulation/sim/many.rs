@@ -23,6 +23,8 @@ pub struct Batch {
 pub struct Outcome {
     pub stats: Stats,
     pub took: Duration,
+    /// The time of processors, which other work of the machine does not stretch.
+    pub processor: Duration,
     /// The violations in order of their seeds. After the first one no further seed is begun.
     pub failed: Vec<Report>,
 }
@@ -30,7 +32,7 @@ pub struct Outcome {
 /// Runs them; `progress` is told now and then what was done so far.
 #[expect(clippy::disallowed_methods, reason = "the real time that a simulation takes")]
 pub fn run_many(batch: Batch, progress: impl Fn(&Stats, Duration) + Sync) -> Outcome {
-    let began = std::time::Instant::now();
+    let (began, processor) = (std::time::Instant::now(), processor_time());
     let next = AtomicU64::new(0);
     let outcome = Mutex::new(Outcome::default());
     std::thread::scope(|scope| {
@@ -50,7 +52,7 @@ pub fn run_many(batch: Batch, progress: impl Fn(&Stats, Duration) + Sync) -> Out
                         next.store(batch.seeds, Ordering::Relaxed);
                         outcome.failed.push(report);
                     }
-                    if outcome.stats.seeds.is_multiple_of(1000) {
+                    if outcome.stats.seeds.is_multiple_of(10_000) {
                         progress(&outcome.stats, began.elapsed());
                     }
                 }
@@ -59,6 +61,13 @@ pub fn run_many(batch: Batch, progress: impl Fn(&Stats, Duration) + Sync) -> Out
     });
     let mut outcome = outcome.into_inner().unwrap_or_else(|broken| broken.into_inner());
     outcome.failed.sort_by_key(|report| report.seed);
-    outcome.took = began.elapsed();
+    (outcome.took, outcome.processor) = (began.elapsed(), processor_time() - processor);
     outcome
+}
+
+/// What this process has used of all processors.
+#[expect(clippy::disallowed_methods, reason = "the real time that a simulation takes")]
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

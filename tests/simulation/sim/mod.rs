@@ -6,14 +6,16 @@
 mod candidate;
 pub mod check;
 pub mod cli;
+mod directory;
+mod fiber;
 mod files;
 mod liveness;
 pub mod many;
 pub mod mutant;
 mod network;
-mod plan;
+pub mod plan;
 mod rng;
-mod stats;
+pub mod stats;
 mod store;
 mod svg;
 mod time;

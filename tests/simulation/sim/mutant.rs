@@ -6,7 +6,7 @@ use std::time::Duration;
 use leaderelection::testing::{
     Action, Election, Event, Instant, Jitter, ReadReply, Settings, WriteReply,
 };
-use leaderelection::{Incarnation, LeaderElectionRecord};
+use leaderelection::{Incarnation, LeaderElectionRecord, Liveness};
 
 /// A rule that is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +31,23 @@ pub enum Mutant {
     ClaimWithoutComparing,
     /// Every holder is said to be proven dead.
     TheLivingSaidToBeDead,
+    /// What proves a death on this boot of this host is taken to prove one on any.
+    ProofOfAnotherBoot,
+    /// A process that is gone is proof enough, though its work still holds its companion.
+    ProofBesideLivingWork,
+    /// In a directory, creating a name replaces what stands there.
+    CreateReplacesAName,
+    /// A claim counts though what stands under its name is another's.
+    ClaimNotReadBack,
+    /// A claim of this incarnation counts, whichever attempt has made it.
+    MineByIncarnation,
+    /// All below the head is removed at once.
+    SweepWithoutItsWait,
+    /// The same, and a claim does not list the directory once more.
+    NoListingAfterAClaim,
 }
 
-pub const MUTANTS: [Mutant; 10] = [
+pub const MUTANTS: [Mutant; 17] = [
     Mutant::DriftBeyondTheBound,
     Mutant::DeadlineFromTheReply,
     Mutant::UnknownTakenAsFailed,
@@ -44,7 +58,28 @@ pub const MUTANTS: [Mutant; 10] = [
     Mutant::LateReplyRevives,
     Mutant::ClaimWithoutComparing,
     Mutant::TheLivingSaidToBeDead,
+    Mutant::ProofOfAnotherBoot,
+    Mutant::ProofBesideLivingWork,
+    Mutant::CreateReplacesAName,
+    Mutant::ClaimNotReadBack,
+    Mutant::MineByIncarnation,
+    Mutant::SweepWithoutItsWait,
+    Mutant::NoListingAfterAClaim,
 ];
+
+impl Mutant {
+    /// It breaks a rule of the file protocol.
+    pub fn is_of_files(self) -> bool {
+        matches!(
+            self,
+            Mutant::CreateReplacesAName
+                | Mutant::ClaimNotReadBack
+                | Mutant::MineByIncarnation
+                | Mutant::SweepWithoutItsWait
+                | Mutant::NoListingAfterAClaim
+        )
+    }
+}
 
 /// The election that ships, perhaps with an adaptor around it.
 #[derive(Debug)]
@@ -184,15 +219,15 @@ impl Adaptor {
             (Mutant::UnknownTakenAsFailed, Event::Written(WriteReply::Indeterminate)) => {
                 Event::Written(WriteReply::Unavailable)
             }
-            (_, Event::Read(ReadReply::Found { mut observed, mut holder_is_dead })) => {
-                self.twist_record(&mut observed.record, &mut holder_is_dead);
-                Event::Read(ReadReply::Found { observed, holder_is_dead })
+            (_, Event::Read(ReadReply::Found { mut observed, mut liveness })) => {
+                self.twist_record(&mut observed.record, &mut liveness);
+                Event::Read(ReadReply::Found { observed, liveness })
             }
             (_, event) => event,
         }
     }
 
-    fn twist_record(&self, record: &mut LeaderElectionRecord, holder_is_dead: &mut bool) {
+    fn twist_record(&self, record: &mut LeaderElectionRecord, liveness: &mut Liveness) {
         match self.mutant {
             Mutant::SameNameIsOneself if record.holder_identity == self.settings.identity => {
                 record.incarnation = self.incarnation;
@@ -200,7 +235,7 @@ impl Adaptor {
             Mutant::OwnLeaseInsteadOfTheHolders => {
                 record.lease_duration = self.settings.lease_duration;
             }
-            Mutant::TheLivingSaidToBeDead => *holder_is_dead = true,
+            Mutant::TheLivingSaidToBeDead => *liveness = Liveness::Dead,
             _ => {}
         }
     }

@@ -2,8 +2,7 @@
 //! are.
 //!
 //! Most seeds have only some of the faults, and in different measure: where everything fails all
-//! the
-//! time, little of interest is ever reached.
+//! the time, little of interest is ever reached.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +56,8 @@ pub struct Habits {
     pub panics: u64,
     /// Work that is told to stop and goes on for up to three leases.
     pub stubborn: u64,
+    /// Work that goes on when its process is gone, until a guard stops it.
+    pub outlives: u64,
     /// The longest time until the candidate runs again.
     pub rest: u64,
 }
@@ -72,11 +73,21 @@ pub enum StoreKind {
     Files,
 }
 
+pub const STORE_KINDS: [StoreKind; 3] = [StoreKind::Strict, StoreKind::Stale, StoreKind::Files];
+
+/// Of what candidates are told, soon, late or, while faults last, at times not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Push {
+    Nothing,
+    /// Of all but renewals.
+    Changes,
+    Everything,
+}
+
 #[derive(Clone, Debug)]
 pub struct StorePlan {
     pub kind: StoreKind,
-    /// Candidates are told of a change.
-    pub push: bool,
+    pub push: Push,
     /// The shortest and the longest way to the store, or back.
     pub leg: (u64, u64),
     /// How old a view may be, and how many out of a thousand are.
@@ -84,10 +95,13 @@ pub struct StorePlan {
     pub stale: u64,
     /// Revisions skip numbers, as where other keys share them.
     pub gaps: bool,
-    /// The record becomes unreadable once.
+    /// The record becomes unreadable once, by itself or because a write is torn.
     pub corrupts: bool,
+    pub tears: bool,
     /// Writes without comparing: a mutant.
     pub blind: bool,
+    /// Creating a name replaces another: the same for files.
+    pub replaces: bool,
 }
 
 /// What goes wrong while faults last.
@@ -110,12 +124,18 @@ pub enum Blow {
     Stall,
     /// A host sleeps; its clocks go on.
     Suspend,
+    /// A host starts again, with all that runs on it, and so does its clock.
+    Reboot,
     CutOff,
     CutRequests,
     CutReplies,
+    /// Some hosts are cut off, and others not.
+    Partition,
     StoreDown,
     Slow,
     Errors,
+    /// Candidates are told of changes that are none.
+    FalseWakeUps,
     Rate,
     WallStep,
     UserStops,
@@ -124,17 +144,20 @@ pub enum Blow {
     TaskGone,
 }
 
-pub const BLOWS: [Blow; 16] = [
+pub const BLOWS: [Blow; 19] = [
     Blow::Crash,
     Blow::Freeze,
     Blow::Stall,
     Blow::Suspend,
+    Blow::Reboot,
     Blow::CutOff,
     Blow::CutRequests,
     Blow::CutReplies,
+    Blow::Partition,
     Blow::StoreDown,
     Blow::Slow,
     Blow::Errors,
+    Blow::FalseWakeUps,
     Blow::Rate,
     Blow::WallStep,
     Blow::UserStops,
@@ -161,25 +184,49 @@ pub struct RequestFaults {
 }
 
 impl Plan {
-    pub fn new(rng: &mut Rng, mutant: Option<Mutant>) -> Self {
+    pub fn new(rng: &mut Rng, mutant: Option<Mutant>, store: Option<StoreKind>) -> Self {
         let drift = rng.pick(&[0, 10_000, 50_000, 50_000, 50_000, 100_000, 200_000]);
         let count = rng.pick(&[2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 6, 8]);
         let mixed = rng.chance(300) || mutant == Some(Mutant::OwnLeaseInsteadOfTheHolders);
         let on_success =
             rng.pick(&[OnSuccess::Hold, OnSuccess::Hold, OnSuccess::Release, OnSuccess::Complete]);
-        let times = Times::new(rng, drift, count);
+        let times = Times::new(rng, drift, count, mutant.is_some_and(Mutant::is_of_files));
         let namesakes = rng.chance(100) || mutant == Some(Mutant::SameNameIsOneself);
-        let shared_hosts = rng.chance(300);
+        let on_a_host = match mutant {
+            Some(Mutant::ProofBesideLivingWork) => 2,
+            Some(Mutant::ProofOfAnotherBoot) => 1,
+            _ => rng.pick(&[1, 1, 1, 1, 1, 2, 2, 2, 8, 8]),
+        };
         let mut nodes = Vec::new();
         for index in 0..count {
-            let times = if mixed { Times::new(rng, drift, count) } else { times.clone() };
+            let times = if mixed {
+                Times::new(rng, drift, count, mutant.is_some_and(Mutant::is_of_files))
+            } else {
+                times.clone()
+            };
             let name = if namesakes { "twin".to_owned() } else { format!("node-{index}") };
-            let host = if shared_hosts { index / 2 } else { index } as u8;
+            let host = (index / on_a_host) as u8;
             let settings = times.settings(rng, name.into(), on_success);
             nodes.push(NodePlan::new(rng, settings, times.grace, host, drift, mutant));
         }
-        let mut store = StorePlan::new(rng, &nodes);
+        share_clocks(&mut nodes);
+        let store = match mutant {
+            Some(mutant) if mutant.is_of_files() => Some(StoreKind::Files),
+            _ => store,
+        };
+        let mut store = StorePlan::new(rng, &nodes, store);
         store.blind = mutant == Some(Mutant::ClaimWithoutComparing);
+        if mutant.is_some_and(Mutant::is_of_files) {
+            // Claims that take their time, and begin together when a lease is released, which is
+            // often.
+            for node in &mut nodes {
+                node.settings.term_limit = Some(node.settings.retry_period * 4);
+                node.settings.acquire_timeout = None;
+            }
+            (store.push, store.stale) = (Push::Changes, 500);
+            store.leg = (store.leg.0 * 8, store.leg.1 * 8);
+            store.replaces = mutant == Some(Mutant::CreateReplacesAName);
+        }
         let faults = Faults::new(rng, mutant);
         Self { drift, nodes, store, faults }
     }
@@ -198,13 +245,11 @@ impl Plan {
     /// have ended, whichever is last. All spans of clocks are as the slowest one counts them.
     ///
     /// - What was sent before may still arrive for [`STRAGGLER`], or for as long as views are
-    ///   stale.
-    ///   After that, nothing changes the record but a claim, and a claim that succeeds leads.
+    ///   stale. After that, nothing changes the record but a claim, and a claim that succeeds
+    ///   leads.
     /// - The candidate looks again within 1.2 retry periods of the last answer, which takes two
-    ///   ways.
-    ///   From that look on it times the lease: at most the longest, `L`. A view has to be fresh
-    ///   for a
-    ///   claim: where a wake-up came late, one more look comes before it.
+    ///   ways. From that look on it times the lease: at most the longest, `L`. A view has to be
+    ///   fresh for a claim: where a wake-up came late, one more look comes before it.
     /// - The claim takes two ways. One that fails is followed by a look after at most 1.2 retry
     ///   periods. It fails only to a claim that leads, or to a straggler.
     /// - Who gives way first waits two retry periods, which may come before all this.
@@ -234,8 +279,8 @@ struct Times {
 }
 
 impl Times {
-    fn new(rng: &mut Rng, drift: u64, candidates: u64) -> Self {
-        let original = rng.chance(500) && drift <= 200_000;
+    fn new(rng: &mut Rng, drift: u64, candidates: u64, files: bool) -> Self {
+        let original = (rng.chance(500) || files) && drift <= 200_000;
         // Many candidates with a short lease only cost time.
         let shortest = if candidates > 4 { 10_000 } else { 3_000 };
         let lease = if original { 15_000 } else { rng.spread(shortest, 60_000) } * MILLI;
@@ -293,9 +338,24 @@ impl NodePlan {
             returns_early: rng.pick(&[0, 0, 50]),
             panics: rng.pick(&[0, 0, 20]),
             stubborn: rng.pick(&[0, 200, 500]),
+            outlives: match mutant {
+                Some(Mutant::ProofBesideLivingWork) => 900,
+                _ => rng.pick(&[0, 200, 700]),
+            },
             rest: rng.pick(&[10 * MILLI, SECOND, 10 * SECOND]),
         };
         Self { settings, grace, host, clock_start, clock_rate, habits }
+    }
+}
+
+/// The processes of a host have one clock.
+fn share_clocks(nodes: &mut [NodePlan]) {
+    for node in 1..nodes.len() {
+        let before = &nodes[node - 1];
+        if before.host == nodes[node].host {
+            let (start, rate) = (before.clock_start, before.clock_rate);
+            (nodes[node].clock_start, nodes[node].clock_rate) = (start, rate);
+        }
     }
 }
 
@@ -311,11 +371,16 @@ pub fn rate(rng: &mut Rng, drift: u64, mutant: Option<Mutant>) -> u64 {
 }
 
 impl StorePlan {
-    fn new(rng: &mut Rng, nodes: &[NodePlan]) -> Self {
+    fn new(rng: &mut Rng, nodes: &[NodePlan], wanted: Option<StoreKind>) -> Self {
         let deadlines = nodes.iter().map(|node| nanos(node.settings.renew_deadline));
         let shortest = deadlines.min().unwrap_or(SECOND);
-        let kinds = [StoreKind::Strict, StoreKind::Strict, StoreKind::Stale];
-        let kind = rng.pick(&kinds);
+        // The file lock takes some ten times as long to simulate.
+        let kind = match rng.below(10) {
+            0 => StoreKind::Files,
+            1..=4 => StoreKind::Stale,
+            _ => StoreKind::Strict,
+        };
+        let kind = wanted.unwrap_or(kind);
         // What one request takes must leave room for two before the deadline.
         let slowest = match kind {
             StoreKind::Files => shortest / 400,
@@ -323,15 +388,19 @@ impl StorePlan {
         };
         let longest = rng.spread(100 * MICRO, slowest.max(200 * MICRO));
         let is_stale = kind != StoreKind::Strict;
+        // A view of files is as old as the opening of the directory, which is within a request.
+        let staleness = if kind == StoreKind::Stale { rng.spread(MILLI, 20 * SECOND) } else { 0 };
         Self {
             kind,
-            push: rng.chance(400),
+            push: rng.pick(&[Push::Nothing, Push::Changes, Push::Everything]),
             leg: (longest / 10, longest),
-            staleness: if is_stale { rng.spread(MILLI, 20 * SECOND) } else { 0 },
+            staleness,
             stale: if is_stale { rng.spread(1, 500) } else { 0 },
             gaps: kind == StoreKind::Strict && rng.chance(200),
-            corrupts: kind != StoreKind::Files && rng.chance(20),
+            corrupts: rng.chance(15),
+            tears: rng.chance(15),
             blind: false,
+            replaces: false,
         }
     }
 
@@ -355,7 +424,7 @@ impl Faults {
             true => rng.spread(1, most),
             false => 0,
         };
-        let requests = RequestFaults {
+        let mut requests = RequestFaults {
             refused: some(100),
             lost: some(100),
             reply_lost: some(100),
@@ -364,6 +433,15 @@ impl Faults {
             fatal: some(2),
         };
         let pauses_in_a_step = some(10);
+        match mutant {
+            Some(Mutant::DeadlineFromTheReply) => requests.hung = 80,
+            Some(mutant) if mutant.is_of_files() => {
+                // Little else, so that claims are many.
+                requests = RequestFaults { hung: 150, ..RequestFaults::default() };
+                blows = vec![Blow::FalseWakeUps, Blow::TaskFails];
+            }
+            _ => {}
+        }
         Self { gap: rng.spread(3 * SECOND, 2 * MINUTE), blows, requests, pauses_in_a_step }
     }
 }
@@ -375,7 +453,7 @@ mod tests {
     #[test]
     fn every_plan_has_settings_that_an_elector_would_accept() {
         for seed in 0..2000 {
-            let plan = Plan::new(&mut Rng::new(seed), None);
+            let plan = Plan::new(&mut Rng::new(seed), None, None);
             for node in &plan.nodes {
                 let settings = &node.settings;
                 let taken = nanos(settings.renew_deadline + node.grace);

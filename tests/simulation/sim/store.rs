@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use leaderelection::testing::{ReadReply, WriteReply};
-use leaderelection::{Intent, LeaderElectionRecord, Observed, Revision};
+use leaderelection::{Intent, LeaderElectionRecord, Liveness, Observed, Revision};
 
 use super::plan::StorePlan;
 use super::rng::Rng;
@@ -25,11 +25,14 @@ pub struct Store {
     plan: StorePlan,
     /// States with the time from which they stood there; the last one stands.
     states: VecDeque<(True, State)>,
+    /// Reads that have shown what no longer stood there.
+    pub stale_reads: u64,
 }
 
 impl Store {
     pub fn new(plan: &StorePlan) -> Self {
-        Self { plan: plan.clone(), states: VecDeque::from([(0, State::Absent)]) }
+        let states = VecDeque::from([(0, State::Absent)]);
+        Self { plan: plan.clone(), states, stale_reads: 0 }
     }
 
     fn current(&self) -> &State {
@@ -57,20 +60,23 @@ impl Store {
     }
 
     /// What a read shows that is carried out at `at`.
-    pub fn read(&self, at: True, rng: &mut Rng) -> ReadReply {
+    pub fn read(&mut self, at: True, rng: &mut Rng) -> ReadReply {
         let state = match rng.chance(self.plan.stale) {
             true => self.as_of(at.saturating_sub(rng.spread(1, self.plan.staleness))),
             false => self.current(),
         };
-        match state {
+        let is_stale = !std::ptr::eq(state, self.current());
+        let reply = match state {
             State::Absent => ReadReply::Absent,
             State::Record(observed) => {
-                ReadReply::Found { observed: observed.clone(), holder_is_dead: false }
+                ReadReply::Found { observed: observed.clone(), liveness: Liveness::Unknown }
             }
             State::Corrupt { revision, nonce } => {
                 ReadReply::Corrupt { revision: *revision, nonce: *nonce }
             }
-        }
+        };
+        self.stale_reads += u64::from(is_stale);
+        reply
     }
 
     fn as_of(&self, at: True) -> &State {
@@ -104,13 +110,25 @@ impl Store {
         Revision(self.revision().map_or(0, |revision| revision.0) + step)
     }
 
-    /// What stands there becomes unreadable: in its place, or as one more write.
-    pub fn corrupt(&mut self, at: True, rng: &mut Rng) {
+    /// As a write, and nobody can read what it has written; whether it was carried out.
+    pub fn tear(&mut self, at: True, expected: Option<Revision>, rng: &mut Rng) -> bool {
+        let fits = self.revision() == expected;
+        if fits {
+            let revision = self.next_revision(rng);
+            self.put(at, State::Corrupt { revision, nonce: rng.next() });
+        }
+        fits
+    }
+
+    /// What stands there becomes unreadable, in its place or as one more write; whether anything
+    /// stood there.
+    pub fn corrupt(&mut self, at: True, rng: &mut Rng) -> bool {
         let Some(standing) = self.revision() else {
-            return;
+            return false;
         };
         let revision = if rng.chance(500) { standing } else { self.next_revision(rng) };
         self.put(at, State::Corrupt { revision, nonce: rng.next() });
+        true
     }
 }
 
@@ -123,7 +141,7 @@ mod tests {
 
     fn store(stale: u64) -> (Store, Rng) {
         let mut rng = Rng::new(1);
-        let mut plan = Plan::new(&mut rng, None).store;
+        let mut plan = Plan::new(&mut rng, None, None).store;
         (plan.stale, plan.staleness, plan.gaps, plan.blind) = (stale, 1000, false, false);
         (Store::new(&plan), rng)
     }
@@ -164,5 +182,9 @@ mod tests {
         let repair = store.write(4, Intent::Acquire, record(), Some(revision), &mut rng);
         assert!(matches!(repair, WriteReply::Written(at) if at > revision));
         assert!(!store.is_corrupt());
+        assert!(!store.tear(5, None, &mut rng) && !store.is_corrupt());
+        let standing = store.revision();
+        assert!(store.tear(5, standing, &mut rng) && store.is_corrupt());
+        assert!(store.revision() > standing);
     }
 }

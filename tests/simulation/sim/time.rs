@@ -49,6 +49,11 @@ impl NodeClock {
         self.true_from + elapsed.div_ceil(u128::from(self.rate)) as u64
     }
 
+    /// Begins anew at `at`: its machine has started again.
+    pub fn restart(&mut self, at: True) {
+        (self.true_from, self.local_from) = (at, SECOND);
+    }
+
     /// Runs at another rate from `at` on.
     pub fn set_rate(&mut self, at: True, rate: u64) {
         self.local_from = self.local(at).as_nanos();

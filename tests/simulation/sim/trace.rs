@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use leaderelection::testing::End;
-use leaderelection::{Intent, LossReason};
+use leaderelection::testing::{End, Event, ReadReply};
+use leaderelection::{Intent, Liveness, LossReason};
 
 use super::time::{SECOND, True};
 
@@ -39,9 +39,7 @@ pub enum Mark {
     Refused {
         intent: Intent,
     },
-    Answered {
-        useful: bool,
-    },
+    Answered(Event),
     Crashed {
         until: True,
     },
@@ -61,7 +59,18 @@ pub enum Mark {
         until: True,
     },
     Rate(u64),
+    WallStepped,
+    FalselyWoken,
+    Rebooted,
+    /// Its process is gone, its work is not.
+    OrphanLeft {
+        until: True,
+    },
+    OrphanEnded,
     Corrupted,
+    Torn {
+        intent: Intent,
+    },
     Broken(String),
 }
 
@@ -89,7 +98,18 @@ impl fmt::Display for Mark {
             Mark::Sent(Some(intent)) => write!(f, "sends {intent:?}"),
             Mark::Committed { intent, revision } => write!(f, "{intent:?} stands, at {revision}"),
             Mark::Refused { intent } => write!(f, "{intent:?} is refused"),
-            Mark::Answered { useful } => write!(f, "is answered (useful: {useful})"),
+            Mark::Answered(Event::Read(ReadReply::Found { observed, liveness })) => {
+                let record = &observed.record;
+                let dead = if *liveness == Liveness::Dead { ", whose process is gone" } else { "" };
+                let (kind, holder) = (record.kind, record.incarnation.0 & 0xff);
+                let (revision, renewals) = (observed.revision, record.renewals);
+                write!(
+                    f,
+                    "sees {kind:?} by node {holder}{dead}, at {revision}, {renewals} renewals"
+                )
+            }
+            Mark::Answered(Event::Read(reply)) => write!(f, "sees {reply:?}"),
+            Mark::Answered(answer) => write!(f, "hears {answer:?}"),
             Mark::Crashed { until: at } => until(f, "crashed", at),
             Mark::Frozen { until: at } => until(f, "frozen", at),
             Mark::Stalled { until: at } => until(f, "election thread stalled", at),
@@ -97,6 +117,12 @@ impl fmt::Display for Mark {
             Mark::Slow { until: at } => until(f, "store slow", at),
             Mark::Errors { until: at } => until(f, "requests fail", at),
             Mark::Rate(rate) => write!(f, "clock runs at {rate} millionths"),
+            Mark::WallStepped => f.write_str("its wall clock steps"),
+            Mark::FalselyWoken => f.write_str("is told of a change that is none"),
+            Mark::Rebooted => f.write_str("its host starts again, and so does its clock"),
+            Mark::OrphanLeft { until: at } => until(f, "its work goes on without it", at),
+            Mark::OrphanEnded => f.write_str("the work that it left behind has ended"),
+            Mark::Torn { intent } => write!(f, "{intent:?} is torn: nobody can read it"),
             Mark::Corrupted => f.write_str("the record becomes unreadable"),
             Mark::Broken(text) => write!(f, "** {text} **"),
         }

@@ -1,9 +1,10 @@
 //! Faults come in storms. Between two storms it is calm for so long that somebody has to lead.
 
-use super::plan::{Blow, rate};
+use super::plan::{Blow, StoreKind, rate};
+use super::stats::Extra;
 use super::time::{MINUTE, SECOND, True};
 use super::trace::Mark;
-use super::world::{Happening, Signal, World};
+use super::world::{Happening, Run, Signal, World};
 
 impl World {
     /// A storm is over, or a calm.
@@ -24,6 +25,9 @@ impl World {
         };
         self.phase_ends = self.now + length;
         self.at(self.phase_ends, Happening::PhaseEnds);
+        // A client that does not see what it has made itself can't lead; that is a fault, too.
+        self.directory.stale = if self.stormy { self.plan.store.stale } else { 0 };
+        (self.tears, self.directory.tears) = (false, false);
         self.liveness.calm((!self.stormy).then_some(self.now));
         if self.stormy {
             self.mark(None, || Mark::FaultsBegin);
@@ -65,7 +69,8 @@ impl World {
         let until = self.some_time_from_now();
         self.stats.blows[blow as usize] += 1;
         match blow {
-            Blow::Crash => self.crash(node, until),
+            Blow::Crash => self.crash(node, until, true),
+            Blow::Reboot => self.reboot(self.plan.nodes[node].host, until),
             Blow::Freeze => self.freeze(node, until),
             Blow::Stall => {
                 let stalled = &mut self.nodes[node].stalled_until;
@@ -83,6 +88,8 @@ impl World {
             Blow::CutOff => self.cut_off(node, until, true, true),
             Blow::CutRequests => self.cut_off(node, until, true, false),
             Blow::CutReplies => self.cut_off(node, until, false, true),
+            Blow::Partition => self.partition(until),
+            Blow::FalseWakeUps => self.wake_falsely(),
             Blow::StoreDown => {
                 for node in 0..self.nodes.len() {
                     self.cut_off(node, until, true, true);
@@ -104,24 +111,102 @@ impl World {
         if self.plan.store.corrupts && self.now > MINUTE && self.rng.chance(100) {
             self.corrupt();
         }
+        if self.plan.store.tears && self.now > MINUTE && self.rng.chance(100) {
+            self.plan.store.tears = false;
+            match self.plan.store.kind {
+                StoreKind::Files => self.directory.tears = true,
+                _ => self.tears = true,
+            }
+        }
         self.next_blow();
     }
 
-    /// Only once, for then everybody waits for an hour.
+    fn partition(&mut self, until: True) {
+        let cut = self.rng.next();
+        for node in 0..self.nodes.len() {
+            if cut >> (self.plan.nodes[node].host % 64) & 1 == 1 {
+                self.cut_off(node, until, true, true);
+            }
+        }
+    }
+
+    fn wake_falsely(&mut self) {
+        for node in 0..self.nodes.len() {
+            let run = self.nodes[node].run_id;
+            for _ in 0..self.rng.below(6) {
+                let at = self.now + self.rng.spread(1, SECOND);
+                self.at(at, Happening::Tell { node, run, signal: Signal::WakeUp });
+            }
+            self.mark(Some(node), || Mark::FalselyWoken);
+        }
+    }
+
+    /// Only once, for then everybody waits for an hour; and no completion, which nobody would know
+    /// of any more.
     fn corrupt(&mut self) {
+        if self.checks.is_completed() {
+            return;
+        }
         self.plan.store.corrupts = false;
-        self.store.corrupt(self.now, &mut self.rng);
-        self.corrupted = self.store.is_corrupt();
-        self.stats.corruptions += u64::from(self.corrupted);
+        match self.plan.store.kind {
+            StoreKind::Files => self.directory.corrupt(&mut self.rng),
+            _ => self.store.corrupt(self.now, &mut self.rng),
+        };
+        self.corrupted = self.is_corrupt();
+        self.stats.count(Extra::Decay, u64::from(self.corrupted));
         self.mark(None, || Mark::Corrupted);
     }
 
-    fn crash(&mut self, node: usize, until: True) {
+    pub(super) fn is_corrupt(&self) -> bool {
+        match self.plan.store.kind {
+            StoreKind::Files => self.directory.is_corrupt(),
+            _ => self.store.is_corrupt(),
+        }
+    }
+
+    /// A host starts again: nothing of what ran there is left, and what was written about it there
+    /// proves nothing any more.
+    fn reboot(&mut self, host: u8, until: True) {
+        for node in 0..self.nodes.len() {
+            if self.plan.nodes[node].host != host {
+                continue;
+            }
+            self.crash(node, until, false);
+            for epoch in std::mem::take(&mut self.nodes[node].orphans) {
+                self.checks.orphan_ended(node, epoch);
+            }
+            self.nodes[node].boot += 1;
+            self.clocks[node].restart(self.now);
+            self.mark(Some(node), || Mark::Rebooted);
+        }
+    }
+
+    /// What is left behind of a process that crashes: its work may go on until a guard stops it,
+    /// which is within the grace after its validity.
+    fn leave_orphan(&mut self, node: usize) -> Option<u32> {
+        let works = |run: &Run| run.term.as_ref().filter(|term| term.works).map(|t| t.valid_until);
+        let valid_until = self.nodes[node].run.as_ref().and_then(works)?;
+        let latest = self.clocks[node].true_of(valid_until + self.plan.nodes[node].grace);
+        let outlives = self.rng.chance(self.plan.nodes[node].habits.outlives);
+        if !outlives || latest <= self.now {
+            return None;
+        }
+        let until = self.now + self.rng.between(1, latest - self.now);
+        let epoch = self.nodes[node].epoch;
+        self.nodes[node].orphans.push(epoch);
+        self.stats.count(Extra::Orphan, 1);
+        self.mark(Some(node), || Mark::OrphanLeft { until });
+        self.at(until, Happening::OrphanEnds { node, epoch });
+        Some(epoch)
+    }
+
+    fn crash(&mut self, node: usize, until: True, may_outlive: bool) {
         if !self.nodes[node].up {
             return;
         }
+        let orphan = if may_outlive { self.leave_orphan(node) } else { None };
         self.belief_ends(node);
-        self.checks.crashed(node);
+        self.checks.crashed(node, orphan);
         self.liveness.willing(node, None);
         let state = &mut self.nodes[node];
         state.up = false;
@@ -134,6 +219,9 @@ impl World {
         self.file_crashed(node);
         self.mark(Some(node), || Mark::Crashed { until });
         self.at(until, Happening::Start { node, epoch });
+        if orphan.is_none() {
+            self.push_death(node);
+        }
     }
 
     fn cut_off(&mut self, node: usize, until: True, requests: bool, replies: bool) {
@@ -151,11 +239,17 @@ impl World {
     fn disturb_clock(&mut self, node: usize, blow: Blow) {
         if blow == Blow::WallStep {
             self.nodes[node].wall_error = self.rng.next() >> 20;
+            self.mark(Some(node), || Mark::WallStepped);
             return;
         }
         let rate = rate(&mut self.rng, self.plan.drift, self.mutant);
-        self.mark(Some(node), || Mark::Rate(rate));
-        self.set_rate(node, rate);
+        let host = self.plan.nodes[node].host;
+        for node in 0..self.nodes.len() {
+            if self.plan.nodes[node].host == host {
+                self.mark(Some(node), || Mark::Rate(rate));
+                self.set_rate(node, rate);
+            }
+        }
     }
 
     fn user_acts(&mut self, node: usize, blow: Blow) {

@@ -3,18 +3,20 @@
 //! Nothing here depends on anything but the seed: no clock is read, and nothing is kept in an order
 //! that changes from run to run.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use leaderelection::testing::{Action, Event, Instant, Jitter};
 
 use super::check::{Checks, Rule, Violation};
+use super::directory::Directory;
+use super::files::FileNode;
 use super::liveness::Liveness;
 use super::mutant::{Machine, Mutant};
 use super::network::Requests;
-use super::plan::{Plan, WAKE_LAG};
+use super::plan::{Plan, StoreKind, WAKE_LAG};
 use super::rng::Rng;
-use super::stats::Stats;
+use super::stats::{Extra, Stats};
 use super::store::Store;
 use super::time::{MICRO, MILLI, MINUTE, NodeClock, True};
 use super::trace::{Entry, Mark, Trace};
@@ -25,6 +27,8 @@ pub struct Options {
     /// The simulated time, but for the calm at its end.
     pub minutes: u64,
     pub mutant: Option<Mutant>,
+    /// The store, if the seed is not to choose it.
+    pub store: Option<StoreKind>,
     /// Keep a timeline.
     pub traced: bool,
 }
@@ -43,7 +47,7 @@ pub struct Report {
 }
 
 /// What happens at one time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Happening {
     Wake { node: usize, run: u32, alarm: u32 },
     Execute { request: usize },
@@ -53,12 +57,13 @@ pub(super) enum Happening {
     WorkReports { node: usize, run: u32, result: Option<bool> },
     Resume { node: usize, epoch: u32 },
     Start { node: usize, epoch: u32 },
+    OrphanEnds { node: usize, epoch: u32 },
     Blow,
     PhaseEnds,
 }
 
 /// An event of a machine that has no contents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signal {
     WakeUp,
     Stop,
@@ -67,12 +72,24 @@ pub(super) enum Signal {
     ValidityEnded,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Appointment {
     at: True,
     /// In the order in which they were made, where the time is the same.
     number: u64,
     what: Happening,
+}
+
+impl Ord for Appointment {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+impl PartialOrd for Appointment {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// A node and what runs on it.
@@ -93,6 +110,10 @@ pub(super) struct Node {
     /// Actions of a step that a pause came after.
     pub(super) deferred: Vec<Action>,
     pub(super) held_back_until: Option<Instant>,
+    /// Processes that are gone and whose work goes on.
+    pub(super) orphans: Vec<u32>,
+    /// Rises with every start of its host.
+    pub(super) boot: u32,
     /// What the wall clock is off by, in milliseconds.
     pub(super) wall_error: u64,
 }
@@ -126,6 +147,8 @@ pub(super) struct World {
     pub(super) clocks: Vec<NodeClock>,
     pub(super) nodes: Vec<Node>,
     pub(super) store: Store,
+    pub(super) directory: Directory,
+    pub(super) files: Vec<FileNode>,
     pub(super) requests: Requests,
     pub(super) checks: Checks,
     pub(super) liveness: Liveness,
@@ -136,8 +159,10 @@ pub(super) struct World {
     pub(super) phase_ends: True,
     pub(super) slow_until: True,
     pub(super) errors_until: True,
-    /// The record has become unreadable, and nobody has led since.
+    /// The record has become unreadable, and nobody has taken over since.
     pub(super) corrupted: bool,
+    /// The next write is torn.
+    pub(super) tears: bool,
     pub(super) last_leader: Option<usize>,
     pub(super) is_over: bool,
     actions: Vec<Action>,
@@ -147,7 +172,7 @@ pub(super) struct World {
 /// Runs a seed to its end, or to the first violation.
 pub fn run(seed: u64, options: Options) -> Report {
     let mut rng = Rng::new(seed);
-    let plan = Plan::new(&mut rng, options.mutant);
+    let plan = Plan::new(&mut rng, options.mutant, options.store);
     let mut world = World::new(plan, rng.fork(), options);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run()));
     if outcome.is_err() {
@@ -170,6 +195,8 @@ impl World {
             clocks: clocks.collect(),
             nodes: plan.nodes.iter().map(|_| Node::default()).collect(),
             store: Store::new(&plan.store),
+            directory: Directory::new(plan.store.stale, plan.store.replaces),
+            files: plan.nodes.iter().map(|_| FileNode::default()).collect(),
             requests: Requests::default(),
             checks: Checks::new(checked),
             liveness: Liveness::new(plan.nodes.len()),
@@ -180,6 +207,7 @@ impl World {
             slow_until: 0,
             errors_until: 0,
             corrupted: false,
+            tears: false,
             last_leader: None,
             is_over: false,
             actions: Vec::new(),
@@ -216,6 +244,11 @@ impl World {
         self.stats.simulated = self.now;
         self.stats.completed = u64::from(self.checks.is_completed());
         self.stats.longest_gap = self.liveness.longest;
+        self.stats.checked = self.checks.made;
+        let shown = self.directory.counts;
+        self.stats.count(Extra::StaleRead, self.store.stale_reads + shown.stale_reads);
+        self.stats.count(Extra::TornListing, shown.torn_listings);
+        self.stats.count(Extra::TornWrite, shown.torn_writes);
         Report {
             seed,
             violation: self.checks.violation,
@@ -251,6 +284,7 @@ impl World {
             }
             Happening::Resume { node, epoch } => self.resume(node, epoch),
             Happening::Start { node, epoch } => self.start(node, epoch, what),
+            Happening::OrphanEnds { node, epoch } => self.orphan_ends(node, epoch),
             Happening::Blow => self.blow(),
             Happening::PhaseEnds => self.phase_ended(),
         }
@@ -261,10 +295,12 @@ impl World {
     pub(super) fn is_held_up(&mut self, node: usize, thread: bool, what: Happening) -> bool {
         let Node { frozen_until, stalled_until, .. } = self.nodes[node];
         let until = if thread { frozen_until.max(stalled_until) } else { frozen_until };
-        if until <= self.now {
+        // A step is carried out before the next one, though both are due at once.
+        let in_a_step = thread && !self.nodes[node].deferred.is_empty();
+        if until <= self.now && !in_a_step {
             return false;
         }
-        let at = until + 1 + self.rng.below(MILLI);
+        let at = until.max(self.now) + 1 + self.rng.below(MILLI);
         self.at(at, what);
         true
     }
@@ -300,6 +336,9 @@ impl World {
         if matches!(signal, Signal::Stop | Signal::Task(Some(true) | None)) {
             self.liveness.willing(node, None);
         }
+        if signal == Signal::WakeUp {
+            self.checks.woken(node);
+        }
         self.step(node, event);
     }
 
@@ -331,7 +370,7 @@ impl World {
             return false;
         }
         let until = self.some_time_from_now();
-        self.stats.pauses_in_a_step += 1;
+        self.stats.count(Extra::PauseInAStep, 1);
         self.freeze(node, until);
         let epoch = self.nodes[node].epoch;
         self.at(until, Happening::Resume { node, epoch });
@@ -411,6 +450,7 @@ impl World {
         // Who gives up at the first sign of life need not lead.
         let is_patient = settings.acquire_timeout.is_none();
         self.liveness.willing(node, is_patient.then_some(self.now));
+        self.file_started(node);
         self.checks.run_started(node);
         self.stats.runs += 1;
         self.mark(Some(node), || Mark::RunStarted);

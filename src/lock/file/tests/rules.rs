@@ -23,7 +23,7 @@ fn at(seconds: u64) -> Instant {
 
 fn entry(incarnation: u128, token: u64, kind: RecordKind, nonce: u64) -> Entry {
     let record = of_term(&record(incarnation), Revision(token)).with_kind(kind);
-    Entry { format: FORMAT, record, nonce, witness: None }
+    Entry { format: FORMAT, record, nonce, witness: None, holder: None }
 }
 
 fn held(incarnation: u128, token: u64) -> Text {
