@@ -6,7 +6,9 @@ use allocation_counter::measure;
 use leaderelection::testing::{
     Action, Election, Event, Instant, Jitter, ReadReply, Settings, WriteReply,
 };
-use leaderelection::{Incarnation, Intent, LeaderElectionRecord, Observed, OnSuccess, Revision};
+use leaderelection::{
+    Incarnation, Intent, LeaderElectionRecord, Liveness, Observed, OnSuccess, Revision,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -78,7 +80,7 @@ fn a_look_at_a_lock_that_another_holds_allocates_nothing() {
     record.fencing_token = Some(1);
     let look = |bench: &mut Bench, revision| {
         let observed = Observed { record: record.clone(), revision: Revision(revision), nonce: 0 };
-        bench.step(Event::Read(ReadReply::Found { observed, holder_is_dead: false }));
+        bench.step(Event::Read(ReadReply::Found { observed, liveness: Liveness::Unknown }));
         bench.tick();
         assert!(matches!(bench.actions[..], [Action::Read { .. }]));
     };
