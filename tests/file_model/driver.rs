@@ -191,7 +191,8 @@ impl Writing {
         record.fencing_token = Some(self.token);
         let nonce = nonce << 8 | self.incarnation as u64;
         let witness = self.witness.clone();
-        encode(&Entry { format: FORMAT, record, nonce, witness }).expect("it is short")
+        encode(&Entry { format: FORMAT, record, nonce, witness, holder: None })
+            .expect("it is short")
     }
 }
 
