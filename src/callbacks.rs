@@ -49,7 +49,8 @@ impl LeaderCallbacks {
     }
 
     /// Called with the identity of each new leader that was observed, this candidate included. A
-    /// slow callback is told the latest leader and skips those between.
+    /// slow callback is told the latest leader and skips those between; if it is slower than a
+    /// quarter of a second, perhaps after the run has ended.
     #[must_use]
     pub fn on_new_leader(mut self, callback: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.new_leader = Some(Arc::new(callback));

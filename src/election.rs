@@ -14,7 +14,9 @@ use std::time::Duration;
 use crate::clock::Instant;
 use crate::config::Settings;
 use crate::error::{LossReason, Outcome};
-use crate::record::{Incarnation, Intent, LeaderElectionRecord, Observed, RecordKind, Revision};
+use crate::record::{
+    Incarnation, Intent, LeaderElectionRecord, Liveness, Observed, RecordKind, Revision,
+};
 
 mod campaign;
 mod lead;
@@ -70,12 +72,12 @@ pub enum Event {
 pub enum ReadReply {
     /// There has never been a record.
     Absent,
-    /// A record, and whether its writer's process is proven to be gone.
+    /// A record, and what is known of its holder's process.
     Found {
         /// The record with its version.
         observed: Observed,
-        /// A proof of death; `false` means not known.
-        holder_is_dead: bool,
+        /// Whether the holder's process lives.
+        liveness: Liveness,
     },
     /// A record that can't be read.
     Corrupt {
@@ -177,7 +179,7 @@ pub struct Election {
 /// What stays the same over all phases of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Candidate {
-    settings: Settings,
+    settings: Arc<Settings>,
     incarnation: Incarnation,
     /// When the request under way was sent.
     sent: Option<Instant>,
@@ -190,7 +192,7 @@ struct Candidate {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     Campaigning(Campaign),
-    Withdrawing(Withdrawal),
+    Withdrawing(Box<Withdrawal>),
     Leading(Box<Lead>),
     Finished,
 }
@@ -210,11 +212,12 @@ const WITHDRAWAL_PATIENCE: Duration = Duration::from_secs(1);
 impl Election {
     /// A campaign that begins at `now` and claims nothing before `held_back_until`.
     pub fn new(
-        settings: Settings,
+        settings: impl Into<Arc<Settings>>,
         incarnation: Incarnation,
         now: Instant,
         held_back_until: Option<Instant>,
     ) -> Self {
+        let settings = settings.into();
         let campaign = Campaign::new(now, held_back_until.unwrap_or(now));
         let candidate =
             Candidate { settings, incarnation, sent: None, leader: None, task_gone: false };
@@ -248,6 +251,23 @@ impl Election {
             Phase::Leading(lead) => lead.next_deadline(&self.candidate),
             Phase::Finished => None,
         }
+    }
+
+    /// How much later than [`Election::next_deadline`] its tick may come, so that those of several
+    /// elections come together: a look or a renewal may wait a little, in proportion to the retry
+    /// period; a claim or an end may not.
+    pub fn slack(&self) -> Duration {
+        let may_wait = match &self.phase {
+            Phase::Campaigning(campaign) => campaign.only_looks(&self.candidate),
+            Phase::Leading(lead) => lead.only_renews(&self.candidate),
+            Phase::Withdrawing(_) | Phase::Finished => false,
+        };
+        if may_wait { self.candidate.settings.retry_period / 64 } else { Duration::ZERO }
+    }
+
+    /// Since when an answer of the lock is awaited.
+    pub fn awaiting_since(&self) -> Option<Instant> {
+        self.candidate.sent
     }
 
     /// Whether a term has begun and is not yet finished.

@@ -29,7 +29,8 @@
 //! - **A guard**: [`LeaderElector::campaign`] returns a [`Leadership`], which renews in the
 //!   background and releases when it is dropped.
 //!
-//! An [`Observer`] watches without being a candidate.
+//! An [`ElectorPool`] runs thousands of elections of one process on a handful of threads. An
+//! [`Observer`] watches without being a candidate.
 //!
 //! # What is promised
 //!
@@ -57,7 +58,8 @@
 //!
 //! A running elector has an election thread, which keeps every deadline and never blocks on
 //! anything else; a lock thread, which may hang in a call for as long as it likes; and a callback
-//! worker. A term adds a thread for its work and one for its end. No callback runs on the election
+//! worker. A term adds a thread for its work and one for its end, if there are callbacks for these.
+//! No callback runs on the election
 //! thread, and none is called while a lock is held.
 //!
 //! # Features
@@ -88,10 +90,11 @@ pub mod testing;
 pub use callbacks::{ElectionEvent, LeaderCallbacks};
 pub use clock::{Stopwatch, Timestamp};
 pub use config::{Config, JITTER_FACTOR, OnSuccess};
-pub use elector::{ElectorHandle, LeaderElector, Leadership};
+pub use elector::{ElectorHandle, ElectorPool, LeaderElector, Leadership};
 pub use error::{ConfigError, Error, Failure, LockError, LossReason, Outcome};
 pub use lock::{
-    FileLock, FileLockOptions, FileSystem, FileSystemKind, Intent, Lock, MemoryLock, Observed,
+    Companion, FileLock, FileLockOptions, FileSystem, FileSystemKind, Intent, Liveness, Lock,
+    MemoryLock, Observed, Waker,
 };
 pub use observer::{Observation, Observer};
 pub use record::{

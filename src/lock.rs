@@ -6,15 +6,17 @@
 use std::time::Duration;
 
 use crate::error::LockError;
-pub use crate::record::{Intent, Observed};
+pub use crate::record::{Intent, Liveness, Observed};
 use crate::record::{LeaderElectionRecord, Revision};
 use crate::sync::channel::{Receiver, never};
 
 pub(crate) mod file;
 mod memory;
+mod waker;
 
-pub use file::{FileLock, FileLockOptions, FileSystem, FileSystemKind};
+pub use file::{Companion, FileLock, FileLockOptions, FileSystem, FileSystemKind};
 pub use memory::MemoryLock;
+pub use waker::Waker;
 
 /// A place that keeps one [`LeaderElectionRecord`] with an atomic compare-and-swap.
 ///
@@ -60,7 +62,7 @@ pub trait Lock: Send {
     fn describe(&self) -> String;
 
     /// Does what can wait, such as removing what is no longer needed. It is called after the
-    /// answer to a successful write has been passed on, and may be skipped.
+    /// answer to a write, successful or not, has been passed on, and may be skipped.
     fn tidy(&mut self) {}
 
     /// A channel that gets a message when the record may have changed, so that candidates need not
@@ -69,11 +71,31 @@ pub trait Lock: Send {
         never()
     }
 
-    /// Whether the process that wrote the record is proven to be gone. `false` means not known,
-    /// which is the default. Only a proof may say `true`: the election then claims without waiting.
+    /// Takes a waker to call when the record may have changed, in place of [`Lock::wake_ups`], and
+    /// says whether it will be called. It may be called for nothing, and once for several changes.
+    /// By default there is none to call it: then a candidate of a pool is woken by its next poll.
+    fn wake_with(&mut self, waker: Waker) -> bool {
+        let _ = waker;
+        false
+    }
+
+    /// Whether the process that wrote the record which was read last is proven to be gone, with all
+    /// that it did for its term. `false` means not known, which is the default. Only a proof may say
+    /// `true`: the election then claims without waiting.
     fn holder_is_dead(&mut self, observed: &Observed) -> bool {
         let _ = observed;
         false
+    }
+
+    /// What is known of that process; by default what [`Lock::holder_is_dead`] says.
+    ///
+    /// Any doubt is [`Liveness::Unknown`]. With [`Liveness::Alive`], who does not want to wait for a
+    /// live holder need not wait to see a renewal.
+    fn liveness(&mut self, observed: &Observed) -> Liveness {
+        match self.holder_is_dead(observed) {
+            true => Liveness::Dead,
+            false => Liveness::Unknown,
+        }
     }
 }
 
@@ -104,7 +126,15 @@ impl<L: Lock + ?Sized> Lock for Box<L> {
         (**self).wake_ups()
     }
 
+    fn wake_with(&mut self, waker: Waker) -> bool {
+        (**self).wake_with(waker)
+    }
+
     fn holder_is_dead(&mut self, observed: &Observed) -> bool {
         (**self).holder_is_dead(observed)
+    }
+
+    fn liveness(&mut self, observed: &Observed) -> Liveness {
+        (**self).liveness(observed)
     }
 }

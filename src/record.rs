@@ -195,6 +195,18 @@ pub struct Observed {
     pub nonce: u64,
 }
 
+/// What is known of the process that holds a lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Liveness {
+    /// Nothing, as of a process on another host.
+    #[default]
+    Unknown,
+    /// It is there, though it may be stopped.
+    Alive,
+    /// It is proven to be gone, with all that it did for its term.
+    Dead,
+}
+
 /// The record as it stands in JSON.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

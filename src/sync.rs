@@ -6,7 +6,7 @@
 #[cfg(not(shuttle))]
 pub(crate) use crossbeam_channel as channel;
 #[cfg(not(shuttle))]
-pub(crate) use parking_lot::{Mutex, RwLock};
+pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
 pub(crate) use std::sync::atomic::Ordering;
 #[cfg(not(shuttle))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -14,7 +14,9 @@ pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64};
 #[cfg(shuttle)]
 mod shuttled;
 #[cfg(shuttle)]
-pub(crate) use shuttled::{AtomicBool, AtomicU64, Mutex, RwLock, start_thread};
+pub(crate) use shuttled::{
+    AtomicBool, AtomicU64, Condvar, Mutex, MutexGuard, RwLock, start_thread,
+};
 #[cfg(shuttle)]
 pub use shuttled::{Mutant, channel, random, refuse_threads, with_mutant};
 
@@ -25,4 +27,25 @@ pub(crate) fn start_thread(
     body: impl FnOnce() + Send + 'static,
 ) -> std::io::Result<()> {
     std::thread::Builder::new().name(name).spawn(body).map(drop)
+}
+
+/// Where threads wait for a change of what a mutex guards.
+#[cfg(not(shuttle))]
+#[derive(Debug, Default)]
+pub(crate) struct Condvar(parking_lot::Condvar);
+
+#[cfg(not(shuttle))]
+impl Condvar {
+    pub(crate) fn wait<'a, T>(&self, mut guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.0.wait(&mut guard);
+        guard
+    }
+
+    pub(crate) fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.0.notify_all();
+    }
 }

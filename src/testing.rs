@@ -16,7 +16,8 @@ pub use faults::{FaultLock, Injection, random_faults, scripted_faults};
 pub mod file {
     pub use crate::lock::file::claim::{Claim, Claimed, Predecessor};
     pub use crate::lock::file::entry::{
-        Decoded, Entry, FORMAT, MAX_TEXT_BYTES, Text, TooLong, Witness, checksum, decode, encode,
+        CompanionId, Decoded, Entry, FORMAT, HolderFacts, MAX_TEXT_BYTES, Text, TooLong, Witness,
+        checksum, decode, encode,
     };
     pub use crate::lock::file::finish::Finish;
     pub use crate::lock::file::layout::{MAX_GENERATION, Name, name_of, parse_name};

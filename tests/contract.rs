@@ -7,8 +7,8 @@ use std::time::Duration;
 use leaderelection::crossbeam_channel::never;
 use leaderelection::testing::contract::{self, Report};
 use leaderelection::{
-    FileLock, Intent, LeaderElectionRecord, Lock, LockError, MemoryLock, Observed, RecordKind,
-    Revision,
+    FileLock, Intent, LeaderElectionRecord, Liveness, Lock, LockError, MemoryLock, Observed,
+    RecordKind, Revision,
 };
 use parking_lot::Mutex;
 
@@ -230,8 +230,11 @@ impl Lock for Defective {
         }
     }
 
-    fn holder_is_dead(&mut self, _observed: &Observed) -> bool {
-        self.is(Defect::SaysThatAllAreDead)
+    fn liveness(&mut self, _observed: &Observed) -> Liveness {
+        match self.is(Defect::SaysThatAllAreDead) {
+            true => Liveness::Dead,
+            false => Liveness::Unknown,
+        }
     }
 }
 

@@ -11,8 +11,8 @@ use leaderelection::testing::{
     Action, Clock, Election, End, Event, Instant, Jitter, ReadReply, Settings, WriteReply,
 };
 use leaderelection::{
-    FileLock, Incarnation, Intent, LeaderElectionRecord, Lock, LockError, MAX_LEASE_DURATION,
-    OnSuccess, RecordKind, Revision,
+    FileLock, Incarnation, Intent, LeaderElectionRecord, Liveness, Lock, LockError,
+    MAX_LEASE_DURATION, OnSuccess, RecordKind, Revision,
 };
 
 const LEASE: Duration = Duration::from_secs(15);
@@ -172,7 +172,7 @@ impl Bench {
 fn read(lock: &mut FileLock) -> ReadReply {
     match lock.get(DEADLINE) {
         Ok(None) => ReadReply::Absent,
-        Ok(Some(observed)) => ReadReply::Found { observed, holder_is_dead: false },
+        Ok(Some(observed)) => ReadReply::Found { observed, liveness: Liveness::Unknown },
         Err(LockError::Corrupt { revision, nonce, .. }) => ReadReply::Corrupt { revision, nonce },
         Err(LockError::Fatal(failure)) => panic!("fatal: {failure}"),
         Err(_) => ReadReply::Unavailable,

@@ -9,7 +9,7 @@ use super::{
 use crate::clock::Instant;
 use crate::error::Outcome;
 use crate::record::{
-    Intent, LeaderElectionRecord, MAX_LEASE_DURATION, Observed, RecordKind, Revision,
+    Intent, LeaderElectionRecord, Liveness, MAX_LEASE_DURATION, Observed, RecordKind, Revision,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -26,7 +26,7 @@ pub(super) struct Campaign {
     /// Something changed while a request was under way.
     look_again: bool,
     /// The claim that is under way.
-    claim: Option<LeaderElectionRecord>,
+    claim: Option<Box<LeaderElectionRecord>>,
     /// The most transitions that any record in view had.
     transitions: Option<u64>,
 }
@@ -158,7 +158,7 @@ impl Campaign {
         );
         record.metadata = settings.metadata.clone();
         record.leader_transitions = self.transitions.map_or(0, |seen| seen.saturating_add(1));
-        self.claim = Some(record.clone());
+        self.claim = Some(Box::new(record.clone()));
         self.first_claim.get_or_insert(step.now);
         let expected = self.view.as_ref().and_then(|view| view.version).map(|(rev, _)| rev);
         let deadline = step.now + settings.renew_deadline;
@@ -172,7 +172,7 @@ impl Campaign {
         step: &mut Step<'_>,
         reply: WriteReply,
     ) -> Option<Phase> {
-        let (sent, record) = (candidate.sent.take()?, self.claim.take()?);
+        let (sent, record) = (candidate.sent.take()?, *self.claim.take()?);
         let wait = self.pace(candidate, step);
         // From the sending on: a reply that took its time has been pause enough.
         self.next_claim = sent + wait;
@@ -187,7 +187,7 @@ impl Campaign {
                 let until = withdrawal_end(candidate, step.now, sent);
                 let mut withdrawal = Withdrawal { outcome: Outcome::TaskFailed, until, record };
                 withdrawal.release(candidate, step, revision);
-                Some(Phase::Withdrawing(withdrawal))
+                Some(Phase::Withdrawing(Box::new(withdrawal)))
             }
             WriteReply::Written(revision) => {
                 Some(Lead::begin(candidate, step, record, revision, sent))
@@ -213,20 +213,21 @@ impl Campaign {
         match reply {
             ReadReply::Absent => {
                 candidate.report_leader(step, None);
-                self.on_view(candidate, step, None, self.holder_of_nothing())
+                self.on_view(candidate, step, None, self.holder_of_nothing(), Liveness::Unknown)
             }
             ReadReply::Corrupt { revision, nonce } => {
                 candidate.report_leader(step, None);
                 // A repair must not make the transitions fall; there were never more than writes.
                 self.transitions = self.transitions.max(Some(revision.0));
-                self.on_view(candidate, step, Some((revision, nonce)), Holder::Corrupt)
+                let version = Some((revision, nonce));
+                self.on_view(candidate, step, version, Holder::Corrupt, Liveness::Unknown)
             }
-            ReadReply::Found { observed, holder_is_dead } => {
+            ReadReply::Found { observed, liveness } => {
                 let Observed { record, revision, nonce } = observed;
                 candidate.report_leader(step, record.leader());
                 self.transitions = self.transitions.max(Some(record.leader_transitions));
-                let holder = judge(candidate, &record, holder_is_dead);
-                self.on_view(candidate, step, Some((revision, nonce)), holder)
+                let holder = judge(candidate, &record, liveness);
+                self.on_view(candidate, step, Some((revision, nonce)), holder, liveness)
             }
             ReadReply::Unavailable => {
                 self.next_try = step.now + self.pace(candidate, step);
@@ -243,18 +244,27 @@ impl Campaign {
         step: &mut Step<'_>,
         version: Option<(Revision, u64)>,
         holder: Holder,
+        liveness: Liveness,
     ) -> Option<Phase> {
         if holder == Holder::Completed {
             return Some(step.finish(End::Outcome(Outcome::AlreadyCompleted), None));
         }
         let changed = self.note(step.now, version, holder);
         let seen = matches!(holder, Holder::Somebody(_) | Holder::Corrupt) && version.is_some();
-        let alive = changed && seen;
+        let lives = liveness == Liveness::Alive;
+        let alive = seen && (changed || lives);
         let hopeless = alive || self.claims_in_vain(candidate, step);
         if self.timed_out(candidate, step.now) && hopeless {
             return Some(give_up(step));
         }
-        let next_look = step.now + self.pace(candidate, step);
+        let mut next_look = step.now + self.pace(candidate, step);
+        if alive
+            && lives
+            && let Some(timeout) = candidate.settings.acquire_timeout
+        {
+            // The next look will show it again, so the first one after the timeout is the last.
+            next_look = next_look.min((self.started + timeout).max(step.now));
+        }
         self.next_try = self.claimable_at().map_or(next_look, |at| next_look.min(at));
         None
     }
@@ -315,10 +325,16 @@ impl Campaign {
         match (self.claim.take(), candidate.sent) {
             (Some(record), Some(sent)) => {
                 let until = withdrawal_end(candidate, step.now, sent);
-                Phase::Withdrawing(Withdrawal { outcome, until, record })
+                Phase::Withdrawing(Box::new(Withdrawal { outcome, until, record: *record }))
             }
             _ => step.finish(End::Outcome(outcome), None),
         }
+    }
+
+    /// Whether the next thing to be done is no more than a look.
+    pub(super) fn only_looks(&self, candidate: &Candidate) -> bool {
+        let claims = self.claimable_at().is_some_and(|at| at <= self.next_try);
+        candidate.sent.is_none() && !claims
     }
 
     pub(super) fn next_deadline(&self, candidate: &Candidate) -> Option<Instant> {
@@ -332,7 +348,7 @@ impl Campaign {
     }
 }
 
-fn judge(candidate: &Candidate, record: &LeaderElectionRecord, holder_is_dead: bool) -> Holder {
+fn judge(candidate: &Candidate, record: &LeaderElectionRecord, liveness: Liveness) -> Holder {
     // A run has at most one term, and campaigning it has had none: a record of this incarnation is
     // a claim whose reply was lost or late, and nobody acts on it.
     let own_orphan = record.incarnation == candidate.incarnation;
@@ -340,7 +356,7 @@ fn judge(candidate: &Candidate, record: &LeaderElectionRecord, holder_is_dead: b
         RecordKind::Completed => Holder::Completed,
         RecordKind::Released => Holder::Nobody,
         RecordKind::Held if own_orphan => Holder::Orphan,
-        RecordKind::Held if holder_is_dead => Holder::Nobody,
+        RecordKind::Held if liveness == Liveness::Dead => Holder::Nobody,
         RecordKind::Held => Holder::Somebody(record.lease_duration),
     }
 }

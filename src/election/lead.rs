@@ -484,6 +484,14 @@ impl Lead {
         Some(step.finish(end, gives_way.then(|| candidate.hold_back(step.now))))
     }
 
+    /// Whether the next thing to be done is no more than a renewal.
+    pub(super) fn only_renews(&self, candidate: &Candidate) -> bool {
+        matches!(self.stage, Stage::Working | Stage::Draining { .. })
+            && self.next_deadline(candidate) == Some(self.next_try)
+            && candidate.sent.is_none()
+            && self.renewal.is_none()
+    }
+
     pub(super) fn next_deadline(&self, candidate: &Candidate) -> Option<Instant> {
         let idle = candidate.sent.is_none();
         let next_try = idle.then_some(self.next_try);

@@ -252,7 +252,7 @@ impl Bench {
     }
 
     fn found(&mut self, observed: Observed) -> &mut Self {
-        self.read(ReadReply::Found { observed, holder_is_dead: false })
+        self.read(ReadReply::Found { observed, liveness: Liveness::Unknown })
     }
 
     fn corrupt(&mut self, revision: u64) -> &mut Self {

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::elector::Done;
+use crate::elector::handle::Done;
 use crate::error::{Error, Outcome};
-use crate::sync::channel::Sender;
 use crate::term::Term;
 
 /// The longest that dropping a guard waits for the release.
@@ -21,15 +20,14 @@ const DROP_PATIENCE: Duration = Duration::from_secs(1);
 #[must_use = "dropping the guard releases the lease"]
 pub struct Leadership {
     term: Term,
-    /// Its drop tells the election that nobody works any more.
-    guard: Option<Sender<()>>,
-    report: Sender<bool>,
     done: Done,
+    /// The end has been waited for.
+    finished: bool,
 }
 
 impl Leadership {
-    pub(super) fn new(term: Term, guard: Sender<()>, report: Sender<bool>, done: Done) -> Self {
-        Self { term, guard: Some(guard), report, done }
+    pub(super) fn new(term: Term, done: Done) -> Self {
+        Self { term, done, finished: false }
     }
 
     /// The term: its fencing token, stop signal and validity.
@@ -56,22 +54,23 @@ impl Leadership {
     ///
     /// [`Error::Lock`] if the lock can't heal.
     pub fn report(mut self, success: bool) -> Result<Outcome, Error> {
-        // Empty, and with room for one.
-        let _ = self.report.try_send(success);
+        self.done.report(success);
         self.finish()
     }
 
     fn finish(&mut self) -> Result<Outcome, Error> {
-        self.guard = None;
-        self.done.wait().result
+        self.finished = true;
+        // Nobody works any more.
+        self.done.stop();
+        self.done.wait()
     }
 }
 
 impl Drop for Leadership {
     fn drop(&mut self) {
-        if self.guard.take().is_some() {
-            let patience = self.term.remaining().min(DROP_PATIENCE);
-            let _ = self.done.0.recv_timeout(patience);
+        if !self.finished {
+            self.done.stop();
+            self.done.wait_at_most(self.term.remaining().min(DROP_PATIENCE));
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use crate::callbacks::LeaderCallbacks;
+use crate::elector::inbox::Outlet;
 use crate::error::Error;
-use crate::sync::channel::{Receiver, Sender, bounded};
+use crate::sync::channel::{Sender, bounded};
 use crate::sync::start_thread;
 use crate::term::Term;
 
@@ -48,70 +48,74 @@ pub(super) enum Returned {
     End(Option<String>),
 }
 
-/// The threads of a term. They are started before the claim, so that once the lease is won nothing
-/// can keep the work from starting or the end from being told.
+/// The threads of a term: one for each callback that there is. They are started before the claim,
+/// so that once the lease is won nothing can keep the work from starting or the end from being
+/// told.
 pub(super) struct TermThreads {
-    begin: Sender<Term>,
-    end: Sender<()>,
+    begin: Option<Sender<Term>>,
+    end: Option<Sender<()>>,
 }
 
 impl TermThreads {
-    /// Starts both threads; each waits for its message. If the term never comes, they end with
-    /// this.
-    pub(super) fn start(
-        callbacks: &LeaderCallbacks,
-        returned: &Sender<Returned>,
-    ) -> Result<Self, Error> {
-        let (begin, terms) = bounded::<Term>(1);
-        let (end, ends) = bounded::<()>(1);
-        let (work, work_returned) = (callbacks.started.clone(), returned.clone());
-        start("work", move || {
-            once(
-                &terms,
-                |term| work.as_ref().map(|work| work(&term)),
-                &work_returned,
-                Returned::Work,
-            );
-        })?;
-        let (stopped, end_returned) = (callbacks.stopped.clone(), returned.clone());
-        start("end", move || {
-            let tell = |()| stopped.as_ref().map(|stopped: &Arc<_>| stopped());
-            once(&ends, tell, &end_returned, Returned::End);
-        })?;
-        Ok(Self { begin, end })
+    /// Starts them; each waits for its message. If the term never comes, they end with this.
+    pub(super) fn start(callbacks: &LeaderCallbacks, returned: &Outlet) -> Result<Self, Error> {
+        let begin = callbacks.started.clone().map(|work| {
+            once("work", returned.clone(), Returned::Work, move |term: &Term| work(term))
+        });
+        let end = callbacks
+            .stopped
+            .clone()
+            .map(|stopped| once("end", returned.clone(), Returned::End, move |(): &()| stopped()));
+        Ok(Self { begin: begin.transpose()?, end: end.transpose()? })
     }
 
+    /// Starts the work, if there is any.
     pub(super) fn begin(&self, term: Term) {
-        // The channel has room for its only message, and its thread waits for it.
-        let _ = self.begin.try_send(term);
+        if let Some(begin) = &self.begin {
+            // The channel has room for its only message, and its thread waits for it.
+            let _ = begin.try_send(term);
+        }
+    }
+
+    /// Whether somebody is told of the end, and tells when that has returned.
+    pub(super) fn will_tell_the_end(&self) -> bool {
+        self.end.is_some()
     }
 
     pub(super) fn end(&self) {
-        let _ = self.end.try_send(());
+        if let Some(end) = &self.end {
+            let _ = end.try_send(());
+        }
     }
 }
 
-/// Runs `callback` for the first message, if one comes, and tells of its return.
-fn once<T>(
-    messages: &Receiver<T>,
-    callback: impl FnOnce(T) -> Option<()>,
-    returned: &Sender<Returned>,
-    wrap: impl FnOnce(Option<String>) -> Returned,
-) {
-    let Ok(message) = messages.recv() else {
-        return;
-    };
-    let panic = caught(|| callback(message)).err();
-    // The election may have ended by a panic of its own; then nobody listens.
-    let _ = returned.try_send(wrap(panic));
+/// Starts a thread that runs `callback` for the first message, if one comes, and tells of its
+/// return.
+fn once<T: Send + 'static>(
+    name: &'static str,
+    returned: Outlet,
+    wrap: fn(Option<String>) -> Returned,
+    callback: impl FnOnce(&T) + Send + 'static,
+) -> Result<Sender<T>, Error> {
+    let (sender, messages) = bounded::<T>(1);
+    start(name, move || {
+        let Ok(message) = messages.recv() else {
+            return;
+        };
+        let panic = caught(|| callback(&message)).err();
+        // The election may have ended by a panic of its own; then nobody listens.
+        returned.returned(wrap(panic));
+    })?;
+    Ok(sender)
 }
 
 /// Threads that can't be started, for tests.
 #[cfg(test)]
 mod refusal {
-    use super::{Arc, Error};
+    use super::Error;
     use parking_lot::Mutex;
     use std::cell::RefCell;
+    use std::sync::Arc;
 
     type Refused = Arc<Mutex<Option<&'static str>>>;
 

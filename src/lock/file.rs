@@ -8,6 +8,7 @@
 //! The steps (observe, claim, renew, finish, sweep) are pure; this file runs them against a
 //! directory. It must not know when a lease has expired.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,36 +18,50 @@ use rand::{Rng, SeedableRng};
 
 use crate::clock::{Clock, Instant, entropy};
 use crate::error::{Failure, LockError};
-use crate::lock::{Intent, Lock, Observed};
+use crate::lock::{Intent, Liveness, Lock, Observed, Waker};
 use crate::record::{LeaderElectionRecord, MAX_LEASE_DURATION, RecordKind, Revision};
 
 mod age;
+mod bell;
 pub(crate) mod claim;
+mod companion;
 pub(crate) mod entry;
 pub(crate) mod finish;
 pub(crate) mod layout;
 mod mount;
 pub(crate) mod observe;
 mod options;
+mod place;
 pub(crate) mod renew;
+mod same_host;
 pub(crate) mod step;
 pub(crate) mod store;
 pub(crate) mod sweep;
 #[cfg(test)]
 mod tests;
 mod trust;
+#[cfg(target_os = "linux")]
+mod wake;
+#[cfg(not(target_os = "linux"))]
+#[path = "file/wake/none.rs"]
+mod wake;
 
+use crate::sync::channel::Receiver;
+use bell::Bell;
 use claim::{Claim, Predecessor};
-use entry::{Decoded, Entry, FORMAT, Text, decode, encode};
+pub use companion::Companion;
+use entry::{Decoded, Entry, FORMAT, HolderFacts, Text, decode, encode};
 use finish::Finish;
 use layout::{MAX_GENERATION, name_of};
 pub use mount::{FileSystem, FileSystemKind};
 use observe::{Content, Head, Observe, Sight};
 pub use options::FileLockOptions;
 use renew::Renew;
-use step::{DirectoryId, Fault, FaultKind, Next, Op, Reply, Step};
+use same_host::SameHost;
+use step::{Class, DirectoryId, Fault, FaultKind, Next, Op, Reply, Step};
 use store::Store;
 use sweep::{Memory, REMOVALS_A_CLAIM, REMOVALS_A_RENEWAL, Sweep, Swept};
+use wake::Listener;
 
 /// A lock in a directory on a file system that all candidates share.
 ///
@@ -64,6 +79,9 @@ pub struct FileLock {
     head: Option<Box<Head>>,
     term: Option<Term>,
     memory: Memory,
+    same_host: SameHost,
+    /// From when somebody wants to be woken.
+    bell: OnceCell<Bell>,
     /// The highest generation ever seen in a directory, which a stale view may hide again.
     highest: Option<(DirectoryId, u64)>,
     /// A claim has failed: what it has seen is not what the last look had shown.
@@ -74,6 +92,8 @@ pub struct FileLock {
     first_contact: bool,
     /// The same for writing: what can be read may be read-only.
     never_written: bool,
+    /// It could have been written to when it was opened.
+    was_writable: bool,
 }
 
 /// How far below a corrupt head a readable record is looked for.
@@ -120,30 +140,52 @@ impl FileLock {
     }
 
     fn with_store(path: PathBuf, store: Box<dyn Store>, options: &FileLockOptions) -> Self {
+        let boot = options.boot.clone().or_else(store::boot_id);
         Self {
             path,
             store,
+            same_host: SameHost::new(options.companion.clone(), boot.clone()),
             clock: options.clock.clone(),
             rng: SmallRng::seed_from_u64(options.seed.unwrap_or_else(entropy)),
             durable: options.durable,
             head: None,
             term: None,
-            memory: Memory::new(options.boot.clone().or_else(store::boot_id)),
+            memory: Memory::new(boot),
+            bell: OnceCell::new(),
             highest: None,
             must_list: false,
             due: None,
             first_contact: true,
             never_written: true,
+            was_writable: false,
         }
     }
 
     fn run<S: Step>(&mut self, step: &mut S) -> S::Output {
+        self.run_after(step, |_, _| ())
+    }
+
+    /// Calls `opened` with each directory that is opened, before anything is read of it.
+    fn run_after<S: Step>(
+        &mut self,
+        step: &mut S,
+        opened: impl Fn(&mut Self, DirectoryId),
+    ) -> S::Output {
         let mut reply = Reply::Begin;
         loop {
+            if let Reply::Opened(directory) = reply {
+                opened(self, directory);
+            }
             match step.next(self.clock.now(), reply) {
                 Next::Do(op) => reply = self.store.perform(&op),
                 Next::Done(output) => return output,
             }
+        }
+    }
+
+    fn listen_to(&mut self, id: DirectoryId) {
+        if let (Some(bell), Some(directory)) = (self.bell.get_mut(), self.store.directory()) {
+            bell.listen_to_directory(id, directory);
         }
     }
 
@@ -152,7 +194,7 @@ impl FileLock {
         let whole = |head: &&Head| !self.must_list && self.hidden_above(head).is_none();
         let known = self.head.as_deref().filter(whole);
         let mut step = Observe::new(known, self.first_contact);
-        let sight = self.run(&mut step);
+        let sight = self.run_after(&mut step, Self::listen_to);
         self.note_highest(step.highest());
         let sight = sight.map_err(|fault| self.error(fault))?;
         self.first_contact = false;
@@ -247,23 +289,37 @@ impl FileLock {
         let mut record = record.clone();
         record.fencing_token = Some(generation);
         let seen = self.head.as_ref().map(|head| (head.generation, head.read_at));
-        let entry = self.entry(record, seen);
+        let holder = self.same_host.facts();
+        let entry = self.entry(record, seen, holder);
         self.check_room(&entry)?;
         let text = self.encode(&entry)?;
         let started = self.clock.now();
         let mut step = Claim::new(after, text.clone(), budget)
             .durable(self.durable)
-            .first_contact(self.never_written);
+            .first_contact(self.never_written)
+            .was_writable(self.was_writable);
         let claimed = self.run(&mut step);
         self.note_highest(step.highest());
         if step.went_back() {
             self.memory.forget();
         }
         self.must_list |= claimed.is_err();
-        let claimed = claimed.map_err(|fault| self.error(fault))?;
+        let claimed = claimed.map_err(|fault| {
+            self.make_room(&fault, started + budget / 2);
+            self.error(fault)
+        })?;
         self.never_written = false;
         self.won(claimed.directory, generation, text, entry, started, budget);
         Ok(Revision(generation))
+    }
+
+    /// No sweep follows a claim that finds no room, and the lock's own names may be what fills it.
+    fn make_room(&mut self, fault: &Fault, until: Instant) {
+        let no_space = fault.errno.is_some_and(|errno| errno.class() == Class::NoSpace);
+        if let Some(head) = self.head.as_ref().filter(|_| no_space) {
+            let (directory, head) = (head.directory, head.generation);
+            self.due = Some(Due { directory, head, most: REMOVALS_A_CLAIM, until });
+        }
     }
 
     fn next_generation(&self, after: u64) -> Result<u64, LockError> {
@@ -426,9 +482,14 @@ impl FileLock {
         Err(LockError::Conflict(Failure::new("write", self.path.display()).hint(hint)))
     }
 
-    fn entry(&mut self, record: LeaderElectionRecord, seen: Option<(u64, Instant)>) -> Entry {
+    fn entry(
+        &mut self,
+        record: LeaderElectionRecord,
+        seen: Option<(u64, Instant)>,
+        holder: Option<HolderFacts>,
+    ) -> Entry {
         let witness = seen.and_then(|(generation, at)| self.memory.witness(generation, at));
-        Entry { format: FORMAT, record, nonce: self.rng.next_u64(), witness }
+        Entry { format: FORMAT, record, nonce: self.rng.next_u64(), witness, holder }
     }
 
     fn encode_new(
@@ -436,7 +497,7 @@ impl FileLock {
         record: LeaderElectionRecord,
         seen: Option<(u64, Instant)>,
     ) -> Result<Text, LockError> {
-        let entry = self.entry(record, seen);
+        let entry = self.entry(record, seen, None);
         self.encode(&entry)
     }
 
@@ -508,7 +569,41 @@ impl Lock for FileLock {
         self.path.display().to_string()
     }
 
+    fn liveness(&mut self, observed: &Observed) -> Liveness {
+        let Some(head) = self.head.as_deref() else { return Liveness::Unknown };
+        let version = (Revision(head.generation), self.version(head));
+        match &head.content {
+            // A head that is known to be hiding a higher one proves nothing of who holds that.
+            Content::Entry(entry)
+                if version == (observed.revision, observed.nonce)
+                    && self.hidden_above(head).is_none() =>
+            {
+                self.same_host.liveness(entry, self.bell.get_mut())
+            }
+            _ => Liveness::Unknown,
+        }
+    }
+
+    fn wake_ups(&self) -> Receiver<()> {
+        self.bell.get_or_init(|| Bell::new(Listener::of_process())).rung()
+    }
+
+    fn wake_with(&mut self, waker: Waker) -> bool {
+        self.bell = OnceCell::from(Bell::calling(Listener::of_process(), waker));
+        true
+    }
+
+    fn holder_is_dead(&mut self, observed: &Observed) -> bool {
+        self.liveness(observed) == Liveness::Dead
+    }
+
     fn tidy(&mut self) {
+        if self.term.is_some() {
+            self.same_host.bury();
+        }
+        if let (Some(_), Some(bell)) = (&self.term, self.bell.get_mut()) {
+            bell.rest();
+        }
         let Some(Due { directory, head, most, until }) = self.due.take() else {
             return;
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Failure, LockError};
-use crate::lock::{Intent, Lock, Observed};
+use crate::lock::{Intent, Lock, Observed, Waker};
 use crate::record::{LeaderElectionRecord, Revision};
 use crate::sync::Mutex;
 use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
@@ -19,6 +19,7 @@ pub struct MemoryLock {
 struct Cell {
     observed: Option<Observed>,
     listeners: Vec<Sender<()>>,
+    wakers: Vec<Waker>,
 }
 
 impl MemoryLock {
@@ -34,6 +35,7 @@ impl Cell {
         self.listeners.retain(|listener| {
             !matches!(listener.try_send(()), Err(TrySendError::Disconnected(())))
         });
+        self.wakers.retain(Waker::wake);
     }
 }
 
@@ -76,5 +78,13 @@ impl Lock for MemoryLock {
         let (sender, receiver) = bounded(1);
         self.cell.lock().listeners.push(sender);
         receiver
+    }
+
+    fn wake_with(&mut self, waker: Waker) -> bool {
+        let wakers = &mut self.cell.lock().wakers;
+        // Most locks of a pool have one candidate in this process.
+        wakers.reserve_exact(usize::from(wakers.is_empty()));
+        wakers.push(waker);
+        true
     }
 }

@@ -5,8 +5,9 @@ use std::cell::Cell;
 use std::io;
 use std::sync::PoisonError;
 
+pub(crate) use shuttle::sync::MutexGuard;
 pub(crate) use shuttle::sync::atomic::AtomicBool;
-use shuttle::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+use shuttle::sync::{RwLockReadGuard, RwLockWriteGuard};
 
 use super::Ordering;
 
@@ -15,8 +16,8 @@ pub mod channel;
 /// A primitive that is broken on purpose: a test of interleavings must find that out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// A compare-and-swap that does not compare.
-    BlindExchange,
+    /// A compare-and-swap that compares, and swaps some turns later.
+    TornExchange,
     /// The last sender of a channel goes, and who waits there is not woken.
     SilentDisconnect,
     /// Who waits looks first and says only then that it waits.
@@ -82,6 +83,23 @@ impl<T> Mutex<T> {
     }
 }
 
+#[derive(Debug, Default)]
+pub(crate) struct Condvar(shuttle::sync::Condvar);
+
+impl Condvar {
+    pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.0.notify_all();
+    }
+}
+
 /// As parking_lot's: without poison.
 #[derive(Debug, Default)]
 pub(crate) struct RwLock<T>(shuttle::sync::RwLock<T>);
@@ -120,6 +138,10 @@ impl AtomicU64 {
         self.0.fetch_add(value, order)
     }
 
+    pub(crate) fn fetch_sub(&self, value: u64, order: Ordering) -> u64 {
+        self.0.fetch_sub(value, order)
+    }
+
     pub(crate) fn compare_exchange(
         &self,
         old: u64,
@@ -127,7 +149,12 @@ impl AtomicU64 {
         success: Ordering,
         failure: Ordering,
     ) -> Result<u64, u64> {
-        if is_broken(Mutant::BlindExchange) {
+        if is_broken(Mutant::TornExchange) {
+            let found = self.0.load(failure);
+            if found != old {
+                return Err(found);
+            }
+            (0..random() % 16).for_each(|_| shuttle::thread::yield_now());
             self.0.store(new, success);
             return Ok(old);
         }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::error::LockError;
-use crate::lock::{Intent, Lock, Observed};
+use crate::lock::{Intent, Liveness, Lock, Observed};
 use crate::record::{
     Incarnation, LeaderElectionRecord, MAX_IDENTITY_BYTES, MAX_LEASE_DURATION, MAX_METADATA_BYTES,
     RecordKind, Revision,
@@ -465,5 +465,5 @@ fn living(open: Open<'_>) -> Verdict {
     let (mut leader, mut other) = (open(), open());
     acquire(&mut *leader, 1)?;
     let seen = head(&mut *other)?;
-    ensure(!other.holder_is_dead(&seen), || "it says so of who holds it".to_owned())
+    ensure(other.liveness(&seen) != Liveness::Dead, || "it says so of who holds it".to_owned())
 }

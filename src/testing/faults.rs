@@ -6,7 +6,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use crate::error::{Failure, LockError};
-use crate::lock::{Intent, Lock, Observed};
+use crate::lock::{Intent, Liveness, Lock, Observed};
 use crate::record::{LeaderElectionRecord, Revision};
 use crate::sync::channel::Receiver;
 
@@ -114,7 +114,7 @@ impl<L: Lock, F: FnMut(Option<Intent>) -> Injection + Send> Lock for FaultLock<L
         self.lock.wake_ups()
     }
 
-    fn holder_is_dead(&mut self, observed: &Observed) -> bool {
-        self.lock.holder_is_dead(observed)
+    fn liveness(&mut self, observed: &Observed) -> Liveness {
+        self.lock.liveness(observed)
     }
 }

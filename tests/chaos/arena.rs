@@ -2,42 +2,26 @@
 
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
-use crate::ledger::{Freeze, Line, parse};
-use crate::support::{self, FAST, Place, children_of, elect_path, is_alive, pid_of, signal};
+use crate::harm::{Harm, Kind, Whom, parts};
+use crate::ledger::{Freeze, Line, Oracle, Tail};
+use crate::machine::{Dice, monotonic};
+use crate::support::{self, Place, elect_path, is_alive, pid_of, signal};
 
 /// The ledger's name in its place.
-pub const LEDGER: &str = "ledger";
+const LEDGER: &str = "ledger";
 const CANDIDATES: usize = 8;
-/// More than the lease and the grace of what is told to end.
-const OVERCOME: Duration = Duration::from_millis(1300);
-
-/// What was done to a candidate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Kill,
-    Term,
-    /// `elect` alone stands still.
-    Freeze,
-    /// `elect` and all below it stand still.
-    FreezeAll,
-}
 
 #[derive(Debug)]
-pub struct Harm {
-    pub kind: Kind,
-    pub at: Duration,
-    /// The end of a freeze; the same as `at` otherwise.
-    pub until: Duration,
-    /// The term that it hit, if the candidate led.
-    pub token: Option<u64>,
+struct Candidate {
+    name: String,
+    process: Child,
+    /// A part of it was killed, or it was told to end. With its guard frozen as well, nobody would
+    /// be left to end its command.
+    doomed: bool,
 }
 
 /// A candidate that stands still.
@@ -52,32 +36,38 @@ struct Frozen {
 
 #[derive(Debug)]
 pub struct Arena {
-    pub place: Place,
-    pub freezes: Vec<Freeze>,
-    pub lag: Lag,
-    candidates: Vec<(String, Child)>,
+    place: Place,
+    lease: Duration,
+    freezes: Vec<Freeze>,
+    candidates: Vec<Candidate>,
     frozen: Vec<Frozen>,
     harms: Vec<Harm>,
     dice: Dice,
     started: usize,
     log: File,
+    tail: Tail,
+    oracle: Oracle,
 }
 
 impl Arena {
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, lease: Duration) -> Self {
         let place = Place::new();
         File::create(place.path(LEDGER)).expect("a ledger");
+        let tail = Tail::of(&place.path(LEDGER)).expect("a ledger");
         let log = File::options().append(true).create(true).open(place.path("log"));
         let mut arena = Self {
             place,
+            lease,
             freezes: Vec::new(),
-            lag: Lag::start(),
             candidates: Vec::new(),
             frozen: Vec::new(),
             harms: Vec::new(),
-            dice: Dice(seed),
+            dice: Dice::new(seed),
             started: 0,
             log: log.expect("a log"),
+            tail,
+            // Whoever was frozen as a whole may go on until its guard has killed it.
+            oracle: Oracle::new(lease / 2),
         };
         for _ in 0..CANDIDATES {
             let candidate = arena.start_candidate();
@@ -86,39 +76,59 @@ impl Arena {
         arena
     }
 
-    /// Harms somebody now and then for `span`.
+    /// Harms leaders, and somebody now and then, for `span`.
     pub fn run(&mut self, span: Duration) {
         let end = monotonic() + span;
         while monotonic() < end {
-            let next = monotonic() + Duration::from_millis(100 + self.dice.below(500));
+            let mut next_follower = monotonic() + self.dice.about(self.lease);
+            let next = monotonic() + self.dice.about(self.lease / 3);
             // Each loss of a leader is timed apart from the others.
-            let leader = support::wait_for("a leader that writes", || {
+            let patience = monotonic() + support::PATIENCE + 10 * self.lease;
+            let leader = loop {
                 self.keep_up();
-                (monotonic() >= next).then(|| self.leader()).flatten()
-            });
-            self.harm_somebody(&leader);
+                if monotonic() >= next_follower {
+                    next_follower += self.dice.about(self.lease);
+                    self.harm_a_follower();
+                }
+                if let Some(leader) = (monotonic() >= next).then(|| self.leader()).flatten() {
+                    break leader;
+                }
+                assert!(monotonic() < patience, "nobody leads");
+                support::pause(self.lease / 100);
+            };
+            let leading = self.candidates.iter().position(|one| one.name == leader.candidate);
+            if let Some(slot) = leading {
+                self.harm(slot, Some(leader.token));
+            }
         }
     }
 
-    /// Ends all, and makes sure that no led command is left. What was done.
-    pub fn end(&mut self) -> Vec<Harm> {
+    /// Ends all, and makes sure that no led command is left. What was done, and written.
+    pub fn end(mut self) -> (Vec<Harm>, Oracle) {
         while let Some(frozen) = self.frozen.pop() {
             self.thaw(&frozen);
         }
-        for (_, process) in &mut self.candidates {
-            signal(pid_of(process), Signal::TERM);
+        for candidate in &self.candidates {
+            signal(pid_of(&candidate.process), Signal::TERM);
         }
-        for (_, process) in &mut self.candidates {
-            support::wait_for_exit(process);
+        for candidate in &mut self.candidates {
+            support::wait_for_exit(&mut candidate.process);
         }
-        for line in self.lines() {
+        self.read_ledger();
+        for line in self.oracle.terms() {
             let pid = Pid::from_raw(line.pid).expect("a process id");
             // The number may be another's by now; then it has another program.
             let program = std::fs::read_to_string(format!("/proc/{}/cmdline", line.pid));
-            let ours = program.is_ok_and(|words| words.contains("--exact\0writer"));
+            // Another arena's led command has another directory.
+            let place = std::fs::read_link(format!("/proc/{}/cwd", line.pid));
+            let ours = program.is_ok_and(|words| words.contains("--exact\0writer"))
+                && place.is_ok_and(|place| place.ends_with(self.place.as_ref()));
             assert!(!(is_alive(pid) && ours), "{line:?}: its writer is still alive");
         }
-        std::mem::take(&mut self.harms)
+        (
+            std::mem::take(&mut self.harms),
+            std::mem::replace(&mut self.oracle, Oracle::new(self.lease)),
+        )
     }
 
     /// What to look at when something went wrong.
@@ -133,61 +143,67 @@ impl Arena {
         println!("{}", support::elect(&self.place, &["status", "lock"]).stdout);
     }
 
-    fn lines(&self) -> Vec<Line> {
-        parse(&self.place.read(LEDGER)).expect("a ledger")
+    /// Asks the oracle about what is new.
+    fn read_ledger(&mut self) {
+        let lines = self.tail.read().expect("a ledger");
+        let read = lines.and_then(|lines| {
+            lines.into_iter().try_for_each(|line| self.oracle.read(line, &self.freezes))
+        });
+        if let Err(wrong) = read {
+            panic!("{wrong}");
+        }
     }
 
     /// Who writes at present, unless it was harmed and that has yet to show.
     fn leader(&self) -> Option<Line> {
-        let text = self.place.read(LEDGER);
-        let tail = text.len().saturating_sub(400);
-        let (_, last_lines) = text.get(tail..)?.split_once('\n')?;
-        let last = parse(last_lines).ok()?.pop()?;
-        let fresh = monotonic().saturating_sub(last.at) < Duration::from_millis(50);
+        let last = self.oracle.last()?;
+        let fresh = monotonic().saturating_sub(last.at) < self.lease / 20;
         // A short freeze may do no harm: then it goes on writing for longer than any loss would let
-        // it.
+        // it. More than the lease and the grace of what is told to end.
+        let overcome = self.lease * 13 / 10;
         let harmed_until = self.harms.iter().rev().find(|harm| harm.token == Some(last.token));
-        let overcome = harmed_until.is_none_or(|harm| last.at > harm.until + OVERCOME);
-        (fresh && overcome).then_some(last)
+        let overcome = harmed_until.is_none_or(|harm| last.at > harm.until + overcome);
+        (fresh && overcome).then(|| last.clone())
     }
 
-    fn harm_somebody(&mut self, leader: &Line) {
-        let leading = self.candidates.iter().position(|(name, _)| *name == leader.candidate);
-        let slot = match leading {
-            Some(slot) if self.dice.below(10) < 7 => slot,
-            _ => self.dice.below(CANDIDATES as u64) as usize,
-        };
-        if self.frozen.iter().any(|frozen| frozen.slot == slot) {
+    fn harm_a_follower(&mut self) {
+        let slot = self.dice.below(CANDIDATES as u64) as usize;
+        let leads =
+            self.oracle.last().is_some_and(|last| last.candidate == self.candidates[slot].name);
+        if !leads {
+            self.harm(slot, None);
+        }
+    }
+
+    fn harm(&mut self, slot: usize, token: Option<u64>) {
+        if self.candidates[slot].doomed || self.frozen.iter().any(|frozen| frozen.slot == slot) {
             return;
         }
-        let kind =
-            [Kind::Kill, Kind::Term, Kind::Freeze, Kind::FreezeAll][self.dice.below(4) as usize];
-        let token = (leading == Some(slot)).then_some(leader.token);
+        let kind = Kind::any(&mut self.dice, token.is_some());
+        self.candidates[slot].doomed = !kind.is_freeze();
+        let elect = pid_of(&self.candidates[slot].process);
         let at = monotonic();
-        let until = match kind {
-            Kind::Kill | Kind::Term => at,
-            Kind::Freeze | Kind::FreezeAll => {
-                at + Duration::from_millis(100 + self.dice.below(2500))
-            }
-        };
-        self.harms.push(Harm { kind, at, until, token });
-        let elect = pid_of(&self.candidates[slot].1);
+        let mut until = at;
         match kind {
-            Kind::Kill => signal(elect, Signal::KILL),
             Kind::Term => signal(elect, Signal::TERM),
-            Kind::Freeze => self.freeze(slot, vec![elect], until, None),
-            Kind::FreezeAll => {
-                let pids = tree(elect);
-                let candidate = self.candidates[slot].0.clone();
-                // Until it is known: for good.
-                self.freezes.push(Freeze { candidate, from: at, until: Duration::MAX });
-                let freeze = Some(self.freezes.len() - 1);
-                self.freeze(slot, pids, until, freeze);
+            Kind::Kill(whom) => {
+                parts(elect, whom).iter().for_each(|pid| signal(*pid, Signal::KILL));
+            }
+            Kind::Freeze(whom) => {
+                until = at + self.dice.decades(self.lease);
+                self.freeze(slot, parts(elect, whom), until, whom == Whom::All);
             }
         }
+        self.harms.push(Harm { kind, at, until, token });
     }
 
-    fn freeze(&mut self, slot: usize, pids: Vec<Pid>, until: Duration, freeze: Option<usize>) {
+    fn freeze(&mut self, slot: usize, pids: Vec<Pid>, until: Duration, whole: bool) {
+        let freeze = whole.then(|| {
+            let candidate = self.candidates[slot].name.clone();
+            // Until it is known: for good.
+            self.freezes.push(Freeze { candidate, from: monotonic(), until: Duration::MAX });
+            self.freezes.len() - 1
+        });
         for pid in &pids {
             signal(*pid, Signal::STOP);
         }
@@ -204,29 +220,31 @@ impl Arena {
         }
     }
 
-    /// Thaws whom it is time for, and puts a new candidate in the place of each that has ended.
+    /// Reads what was written, thaws whom it is time for, and puts a new candidate in the place of
+    /// each that has ended.
     fn keep_up(&mut self) {
+        self.read_ledger();
         let now = monotonic();
         while let Some(at) = self.frozen.iter().position(|frozen| frozen.until <= now) {
             let frozen = self.frozen.swap_remove(at);
             self.thaw(&frozen);
         }
         for slot in 0..CANDIDATES {
-            if self.candidates[slot].1.try_wait().expect("wait").is_some() {
+            if self.candidates[slot].process.try_wait().expect("wait").is_some() {
                 self.candidates[slot] = self.start_candidate();
             }
         }
     }
 
     /// Every second one has a command that is deaf to SIGTERM.
-    fn start_candidate(&mut self) -> (String, Child) {
+    fn start_candidate(&mut self) -> Candidate {
         self.started += 1;
         let name = format!("c{}", self.started);
         let deaf = if self.started.is_multiple_of(2) { "trap '' TERM;" } else { "" };
         let script = format!("{deaf} exec \"$0\" --exact writer --nocapture");
         let process = Command::new(elect_path())
-            .args(["run", "--lock", "lock", "--identity", &name, "--kill-after", "200ms"])
-            .args(FAST)
+            .args(["run", "--lock", "lock", "--identity", &name])
+            .args(options(self.lease))
             .args(["--", "sh", "-c", &script])
             .arg(std::env::current_exe().expect("this program"))
             .env("CHAOS_LEDGER", self.place.path(LEDGER))
@@ -236,8 +254,21 @@ impl Arena {
             .stderr(self.log.try_clone().expect("a log"))
             .spawn()
             .expect("elect starts");
-        (name, process)
+        Candidate { name, process, doomed: false }
     }
+}
+
+/// How a candidate measures its terms.
+fn options(lease: Duration) -> Vec<String> {
+    let parts = [
+        ("--lease-duration", lease),
+        ("--renew-deadline", lease * 6 / 10),
+        ("--retry-period", lease / 10),
+        ("--kill-after", lease / 5),
+    ];
+    let words =
+        |(name, span): (&str, Duration)| [name.to_owned(), format!("{}ms", span.as_millis())];
+    parts.into_iter().flat_map(words).collect()
 }
 
 impl Drop for Arena {
@@ -248,86 +279,9 @@ impl Drop for Arena {
         for frozen in &self.frozen {
             frozen.pids.iter().rev().for_each(|pid| signal(*pid, Signal::CONT));
         }
-        for (_, process) in &mut self.candidates {
-            let _ = process.kill();
-            let _ = process.wait();
+        for candidate in &mut self.candidates {
+            let _ = candidate.process.kill();
+            let _ = candidate.process.wait();
         }
-    }
-}
-
-/// A process and all below it.
-fn tree(root: Pid) -> Vec<Pid> {
-    let mut found = vec![root];
-    let mut next = 0;
-    while let Some(pid) = found.get(next) {
-        found.extend(children_of(*pid));
-        next += 1;
-    }
-    found
-}
-
-/// Time on CLOCK_MONOTONIC.
-#[expect(clippy::disallowed_methods, reason = "the oracle's own clock")]
-pub fn monotonic() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-/// How long a thread that sleeps overslept: time that the machine did not give to anybody here.
-#[derive(Debug)]
-pub struct Lag {
-    ended: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-    overslept: Receiver<(Duration, Duration)>,
-    seen: std::cell::RefCell<Vec<(Duration, Duration)>>,
-}
-
-impl Lag {
-    fn start() -> Self {
-        const NAP: Duration = Duration::from_millis(5);
-        let ended = Arc::new(AtomicBool::new(false));
-        let (tell, overslept) = channel();
-        let told = Arc::clone(&ended);
-        let thread = std::thread::spawn(move || {
-            while !told.load(Ordering::Relaxed) {
-                let before = monotonic();
-                support::pause(NAP);
-                let over = (monotonic() - before).saturating_sub(NAP);
-                if over > Duration::from_millis(1) && tell.send((before, over)).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { ended, thread: Some(thread), overslept, seen: Default::default() }
-    }
-
-    /// All of it between two times.
-    pub fn between(&self, from: Duration, until: Duration) -> Duration {
-        let mut seen = self.seen.borrow_mut();
-        seen.extend(self.overslept.try_iter());
-        seen.iter().filter(|(at, _)| (from..until).contains(at)).map(|(_, over)| *over).sum()
-    }
-}
-
-impl Drop for Lag {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// A small generator (SplitMix64): a seed gives the same choices each time.
-#[derive(Debug)]
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, most: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % most
     }
 }

@@ -3,7 +3,10 @@
 //!
 //! It knows nothing of the library. Each rule is fed a bad ledger at the end of this file.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 use std::time::Duration;
 
 /// A line of the ledger. The order of the lines is the order in which they were written; the time
@@ -35,6 +38,40 @@ pub struct Findings {
     pub longest_stale: Duration,
 }
 
+impl Findings {
+    /// Those of two ledgers.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            terms: self.terms + other.terms,
+            lines: self.lines + other.lines,
+            stale: self.stale + other.stale,
+            longest_stale: self.longest_stale.max(other.longest_stale),
+        }
+    }
+}
+
+/// A ledger that is read while it grows.
+#[derive(Debug)]
+pub struct Tail {
+    file: File,
+    rest: String,
+}
+
+impl Tail {
+    pub fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: File::open(path)?, rest: String::new() })
+    }
+
+    /// The lines that are new. The last one may be incomplete: it comes with the next ones.
+    pub fn read(&mut self) -> io::Result<Result<Vec<Line>, String>> {
+        self.file.read_to_string(&mut self.rest)?;
+        let complete = self.rest.rfind('\n').map_or(0, |end| end + 1);
+        let lines = parse(&self.rest[..complete]);
+        self.rest.drain(..complete);
+        Ok(lines)
+    }
+}
+
 /// `TOKEN PID NANOSECONDS CANDIDATE`, a line each. The last one may be incomplete.
 pub fn parse(text: &str) -> Result<Vec<Line>, String> {
     let complete = text.rsplit_once('\n').map_or("", |(complete, _)| complete);
@@ -55,32 +92,74 @@ fn parse_line(line: &str) -> Option<Line> {
     words.next().is_none().then_some(parsed)
 }
 
-/// One writer a token; tokens never fall, but for lines of who was frozen as a whole, within
-/// `moment` after that.
-pub fn check(lines: &[Line], freezes: &[Freeze], moment: Duration) -> Result<Findings, String> {
-    let mut findings = Findings { lines: lines.len(), ..Findings::default() };
-    let mut writers: HashMap<u64, &Line> = HashMap::new();
-    let mut highest = 0;
-    for line in lines {
-        let first = writers.entry(line.token).or_insert(line);
-        if (first.pid, &first.candidate) != (line.pid, &line.candidate) {
+/// Reads line by line, and keeps the first of each term: one writer a token; tokens never fall, but
+/// for lines of who was frozen as a whole, within `moment` after that.
+#[derive(Debug)]
+pub struct Oracle {
+    moment: Duration,
+    findings: Findings,
+    /// The first line of each token, in the order in which they were written.
+    terms: Vec<Line>,
+    tokens: HashSet<u64>,
+    last: Option<Line>,
+}
+
+impl Oracle {
+    pub fn new(moment: Duration) -> Self {
+        Self {
+            moment,
+            findings: Findings::default(),
+            terms: Vec::new(),
+            tokens: HashSet::new(),
+            last: None,
+        }
+    }
+
+    pub fn read(&mut self, line: Line, freezes: &[Freeze]) -> Result<(), String> {
+        self.findings.lines += 1;
+        if self.tokens.insert(line.token) {
+            self.terms.push(line.clone());
+            self.findings.terms += 1;
+        }
+        let first = self.terms.iter().rfind(|first| first.token == line.token);
+        if let Some(first) = first
+            && (first.pid, &first.candidate) != (line.pid, &line.candidate)
+        {
             return Err(format!("token {} was used twice: {first:?} and {line:?}", line.token));
         }
-        if line.token >= highest {
-            highest = line.token;
-            continue;
+        if self.last.as_ref().is_none_or(|last| line.token >= last.token) {
+            self.last = Some(line);
+            return Ok(());
         }
+        self.read_stale(&line, freezes)
+    }
+
+    fn read_stale(&mut self, line: &Line, freezes: &[Freeze]) -> Result<(), String> {
         let late = lateness(line, freezes).ok_or_else(|| {
-            format!("{line:?} stands after token {highest}, although its writer was never frozen")
+            let last = &self.last;
+            format!("{line:?} stands after {last:?}, although its writer was never frozen")
         })?;
-        if late > moment {
+        if late > self.moment {
             return Err(format!("{line:?} was written {late:?} after the freeze of its writer"));
         }
-        findings.stale += 1;
-        findings.longest_stale = findings.longest_stale.max(late);
+        self.findings.stale += 1;
+        self.findings.longest_stale = self.findings.longest_stale.max(late);
+        Ok(())
     }
-    findings.terms = writers.len();
-    Ok(findings)
+
+    pub fn findings(&self) -> Findings {
+        self.findings
+    }
+
+    /// The latest line of the highest token.
+    pub fn last(&self) -> Option<&Line> {
+        self.last.as_ref()
+    }
+
+    /// The first line of each term.
+    pub fn terms(&self) -> &[Line] {
+        &self.terms
+    }
 }
 
 /// How long before `line` the last freeze of its candidate ended. A line that was prepared before
@@ -96,8 +175,8 @@ fn lateness(line: &Line, freezes: &[Freeze]) -> Option<Duration> {
 }
 
 /// The first line of a later term than `token`.
-pub fn successor(lines: &[Line], token: u64) -> Option<&Line> {
-    lines.iter().find(|line| line.token > token)
+pub fn successor(terms: &[Line], token: u64) -> Option<&Line> {
+    terms.iter().find(|line| line.token > token)
 }
 
 #[cfg(test)]
@@ -105,6 +184,12 @@ mod tests {
     use super::*;
 
     const MOMENT: Duration = Duration::from_millis(100);
+
+    fn check(lines: &[Line], freezes: &[Freeze]) -> Result<Oracle, String> {
+        let mut oracle = Oracle::new(MOMENT);
+        lines.iter().try_for_each(|line| oracle.read(line.clone(), freezes))?;
+        Ok(oracle)
+    }
 
     fn line(token: u64, candidate: &str, millis: u64) -> Line {
         let pid = 100 + i32::try_from(token).unwrap();
@@ -117,16 +202,18 @@ mod tests {
     }
 
     fn refusal(lines: &[Line], freezes: &[Freeze]) -> String {
-        check(lines, freezes, MOMENT).expect_err("must be refused")
+        check(lines, freezes).expect_err("must be refused")
     }
 
     #[test]
     fn a_ledger_of_terms_one_after_the_other_is_good() {
         let lines = [line(1, "a", 0), line(1, "a", 5), line(4, "b", 1000), line(9, "a", 2000)];
-        let findings = check(&lines, &[], MOMENT).unwrap();
+        let oracle = check(&lines, &[]).unwrap();
+        let findings = oracle.findings();
         assert_eq!((findings.terms, findings.lines, findings.stale), (3, 4, 0));
-        assert_eq!(successor(&lines, 1), Some(&lines[2]));
-        assert_eq!(successor(&lines, 9), None);
+        assert_eq!(oracle.last(), Some(&lines[3]));
+        assert_eq!(successor(oracle.terms(), 1), Some(&lines[2]));
+        assert_eq!(successor(oracle.terms(), 9), None);
     }
 
     #[test]
@@ -150,10 +237,10 @@ mod tests {
     fn a_frozen_writer_is_excused_for_a_moment_and_no_longer() {
         let freezes = [freeze("a", 10, 1500)];
         let lines = [line(1, "a", 0), line(2, "b", 1200), line(1, "a", 1540), line(2, "b", 1600)];
-        let findings = check(&lines, &freezes, MOMENT).unwrap();
+        let findings = check(&lines, &freezes).unwrap().findings();
         assert_eq!((findings.stale, findings.longest_stale.as_millis()), (1, 40));
         let prepared = [line(1, "a", 0), line(2, "b", 1200), line(1, "a", 9)];
-        assert_eq!(check(&prepared, &freezes, MOMENT).unwrap().stale, 1);
+        assert_eq!(check(&prepared, &freezes).unwrap().findings().stale, 1);
         let late = [line(1, "a", 0), line(2, "b", 1200), line(1, "a", 1601)];
         assert!(refusal(&late, &freezes).contains("after the freeze"));
     }
@@ -165,5 +252,17 @@ mod tests {
         for broken in ["1 2\n", "x 2 3 a\n", "1 2 3 a b\n", "\n\n"] {
             assert!(parse(broken).is_err(), "{broken:?}");
         }
+    }
+
+    #[test]
+    fn a_ledger_that_grows_is_read_line_by_line() {
+        use std::io::Write;
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let mut tail = Tail::of(file.path()).unwrap();
+        file.write_all(b"1 101 0 a\n2 10").unwrap();
+        assert_eq!(tail.read().unwrap().unwrap(), [line(1, "a", 0)]);
+        file.write_all(b"2 5000000 b\n").unwrap();
+        assert_eq!(tail.read().unwrap().unwrap(), [line(2, "b", 5)]);
+        assert_eq!(tail.read().unwrap().unwrap(), []);
     }
 }

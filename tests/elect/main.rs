@@ -3,6 +3,8 @@
 mod doctor;
 mod guard;
 mod once;
+mod purge;
 mod run;
+mod same_host;
 mod support;
 mod terminal;

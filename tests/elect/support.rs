@@ -127,6 +127,7 @@ pub const FAST: [&str; 6] =
 pub struct Setup<'a> {
     place: &'a Place,
     words: Vec<String>,
+    environment: Vec<(&'static str, PathBuf)>,
     script: Vec<String>,
     stdin: Stdio,
     stderr: Stdio,
@@ -135,12 +136,25 @@ pub struct Setup<'a> {
 impl<'a> Setup<'a> {
     fn new(place: &'a Place, subcommand: &str) -> Self {
         let words = [subcommand, "--lock", "lock"].map(str::to_owned).to_vec();
-        Self { place, words, script: Vec::new(), stdin: Stdio::null(), stderr: Stdio::piped() }
+        Self {
+            place,
+            words,
+            environment: Vec::new(),
+            script: Vec::new(),
+            stdin: Stdio::null(),
+            stderr: Stdio::piped(),
+        }
     }
 
     /// More options.
     pub fn with<'w>(mut self, words: impl IntoIterator<Item = &'w str>) -> Self {
         self.words.extend(words.into_iter().map(str::to_owned));
+        self
+    }
+
+    /// A variable in its environment; the last of a name counts.
+    pub fn env(mut self, key: &'static str, value: &Path) -> Self {
+        self.environment.push((key, value.to_owned()));
         self
     }
 
@@ -171,6 +185,7 @@ impl<'a> Setup<'a> {
             .args(&self.words)
             .arg("--")
             .args(&self.script)
+            .envs(self.environment)
             .current_dir(self.place)
             // In the background of a terminal that the tests may run on.
             .process_group(0)

@@ -8,8 +8,8 @@ use leaderelection::testing::{
     Action, Clock, Election, Event, Instant, Jitter, ReadReply, Settings, WriteReply,
 };
 use leaderelection::{
-    FileLock, Incarnation, Intent, LeaderElectionRecord, Lock, LockError, OnSuccess, RecordKind,
-    Revision,
+    FileLock, Incarnation, Intent, LeaderElectionRecord, Liveness, Lock, LockError, OnSuccess,
+    RecordKind, Revision,
 };
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
@@ -402,7 +402,7 @@ fn read(node: &Node, lock: &mut FileLock, deadline: Instant) -> ReadReply {
     }
     match lock.get(budget) {
         Ok(None) => ReadReply::Absent,
-        Ok(Some(observed)) => ReadReply::Found { observed, holder_is_dead: false },
+        Ok(Some(observed)) => ReadReply::Found { observed, liveness: Liveness::Unknown },
         Err(LockError::Corrupt { revision, nonce, .. }) => ReadReply::Corrupt { revision, nonce },
         Err(LockError::Fatal(failure)) => panic!("fatal: {failure}"),
         Err(_) => ReadReply::Unavailable,

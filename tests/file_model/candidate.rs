@@ -10,7 +10,9 @@ use leaderelection::testing::file::{
 use leaderelection::testing::{
     Action, Election, End, Event, Instant, Jitter, ReadReply, Settings, WriteReply,
 };
-use leaderelection::{Incarnation, Intent, LeaderElectionRecord, Observed, RecordKind, Revision};
+use leaderelection::{
+    Incarnation, Intent, LeaderElectionRecord, Liveness, Observed, RecordKind, Revision,
+};
 
 use crate::mutants::Mutant;
 
@@ -191,7 +193,7 @@ impl Candidate {
         self.nonce += 1;
         let nonce = self.nonce << 8 | (self.incarnation.0 as u64);
         let witness = seen.and_then(|(generation, at)| self.memory.witness(generation, at));
-        encode(&Entry { format: FORMAT, record, nonce, witness }).expect("short")
+        encode(&Entry { format: FORMAT, record, nonce, witness, holder: None }).expect("short")
     }
 
     /// Gives the running step the result of its call; the event that its end makes, if it ended.
@@ -328,7 +330,7 @@ impl Candidate {
                     record.renewals = head.generation - record.fencing_token.unwrap_or(0);
                 }
                 let observed = Observed { record, revision, nonce: head.nonce() };
-                ReadReply::Found { observed, holder_is_dead: false }
+                ReadReply::Found { observed, liveness: Liveness::Unknown }
             }
             Content::Corrupt(_) => ReadReply::Corrupt { revision, nonce: head.nonce() },
         }

@@ -21,8 +21,12 @@ use leaderelection::Stopwatch;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, MaxSteps, Runner};
 
-/// Scheduling decisions after which an execution surely hangs.
-const MOST_STEPS: usize = 50_000;
+/// Scheduling decisions after which an execution surely hangs: since time goes on, a hang is seldom
+/// a deadlock.
+const MOST_STEPS: usize = 1_000_000;
+
+/// The same where a hang is expected.
+const FEW_STEPS: usize = 50_000;
 
 /// How often a PCT schedule changes its mind about who goes first.
 const PCT_DEPTH: usize = 4;
@@ -37,9 +41,9 @@ fn number(variable: &str, default: u64) -> u64 {
     text.parse().unwrap_or_else(|error| panic!("{variable}={text}: {error}"))
 }
 
-fn execute(scheduler: impl Scheduler + 'static, scenario: fn()) {
+fn execute(scheduler: impl Scheduler + 'static, most_steps: usize, scenario: fn()) {
     let mut config = Config::new();
-    config.max_steps = MaxSteps::FailAfter(MOST_STEPS);
+    config.max_steps = MaxSteps::FailAfter(most_steps);
     config.stack_size = 1 << 18;
     Runner::new(scheduler, config).run(scenario);
 }
@@ -50,9 +54,9 @@ fn explore(name: &str, scenario: fn()) {
     let seed = number("INTERLEAVINGS_SEED", 0);
     let watch = Stopwatch::start();
     let count = usize::try_from(schedules).expect("fits");
-    execute(RandomScheduler::new_from_seed(seed, count), scenario);
+    execute(RandomScheduler::new_from_seed(seed, count), MOST_STEPS, scenario);
     let random = watch.elapsed();
-    execute(PctScheduler::new_from_seed(seed, PCT_DEPTH, count), scenario);
+    execute(PctScheduler::new_from_seed(seed, PCT_DEPTH, count), MOST_STEPS, scenario);
     let pct = watch.elapsed() - random;
     println!(
         "{name}: {schedules} random schedules in {:.1} s, {schedules} of PCT (depth {PCT_DEPTH}) \
@@ -91,6 +95,7 @@ fn a_stop_ends_terms_without_end() {
 
 /// Shuttle runs on the thread of the test, so a failure is a panic here.
 fn fails(scenario: fn()) -> bool {
-    let attempt = || execute(RandomScheduler::new_from_seed(0, 2_000), scenario);
-    std::panic::catch_unwind(attempt).is_err()
+    let random = || execute(RandomScheduler::new_from_seed(0, 2_000), FEW_STEPS, scenario);
+    let pct = || execute(PctScheduler::new_from_seed(0, PCT_DEPTH, 2_000), FEW_STEPS, scenario);
+    std::panic::catch_unwind(random).is_err() || std::panic::catch_unwind(pct).is_err()
 }

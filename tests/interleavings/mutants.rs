@@ -6,8 +6,8 @@ use leaderelection::testing::{Mutant, with_mutant};
 use crate::{fails, scenarios};
 
 #[test]
-fn a_swap_that_does_not_compare_revives_validity() {
-    assert!(with_mutant(Mutant::BlindExchange, || fails(scenarios::validity)));
+fn a_swap_that_is_not_atomic_revives_validity() {
+    assert!(with_mutant(Mutant::TornExchange, || fails(scenarios::validity)));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use leaderelection::{ElectorHandle, Error, OnSuccess, Outcome, Term};
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::thread;
 
-use crate::world::{Candidate, SECOND, World, checked, one_in, panic_quietly};
+use crate::world::{Candidate, SECOND, TERMS, World, checked, one_in, panic_quietly, revision};
 
 /// Work of every kind: it returns at once or when it is told to, reports or not, and panics.
 fn work(term: &Term, report: Option<&Sender<bool>>) {
@@ -71,9 +71,7 @@ pub fn runs() {
 
 fn one_run(candidate: &Candidate, handle: ElectorHandle, reporter: &Sender<bool>) {
     let success = one_in(2);
-    for _ in 0..random() % 64 {
-        thread::yield_now();
-    }
+    some_turns(64);
     match random() % 4 {
         0 => handle.report(success),
         1 => drop(reporter.try_send(success)),
@@ -118,9 +116,7 @@ pub fn rivals() {
     let handles = candidates.each_ref().map(|candidate| candidate.elector().spawn(never()));
     for handle in handles {
         let handle = handle.expect("starts");
-        for _ in 0..random() % 32 {
-            thread::yield_now();
-        }
+        some_turns(256);
         handle.stop();
         let _ = handle.join();
     }
@@ -128,6 +124,13 @@ pub fn rivals() {
     over.store(true, Ordering::SeqCst);
     checker.join().expect("finds nothing");
     world.end(&candidates);
+}
+
+/// Lets others go on, for up to so many turns.
+fn some_turns(most: u64) {
+    for _ in 0..random() % most {
+        thread::yield_now();
+    }
 }
 
 fn check_believers(candidates: &[Candidate; 2]) {
@@ -152,14 +155,25 @@ pub fn validity() {
     let over = Arc::new(AtomicBool::new(false));
     let checkers = [(); 2].map(|()| {
         let (candidate, over) = (candidate.clone(), Arc::clone(&over));
+        let clock = world.clock.clone();
+        let mut lock = world.lock.clone();
         thread::spawn(move || {
             let elector = candidate.elector();
+            let (mut seen, mut ended) = (None, false);
             while !over.load(Ordering::SeqCst) {
                 if let Some(term) = candidate.story(|story| story.terms.last().cloned()) {
+                    // To the instant of the end, when a renewal stands that is perhaps not counted.
+                    let revision = revision(&mut lock);
+                    if seen.is_some() && revision != seen && one_in(2) {
+                        clock.advance(term.remaining());
+                    }
+                    seen = revision;
                     let led = elector.is_leader();
                     let valid = term.is_valid();
                     assert!(led || !valid, "not the leader, and yet in a term");
-                    assert!(valid || !term.is_valid(), "revived");
+                    // A run has one term.
+                    ended |= !valid;
+                    assert!(!ended || !term.is_valid(), "revived");
                     assert!(valid || term.remaining().is_zero(), "revived");
                 }
                 thread::yield_now();
@@ -187,11 +201,10 @@ pub fn guards() {
         let Ok(Some(leadership)) = campaign else {
             continue;
         };
+        TERMS.set(TERMS.get() + 1);
         candidate.story(|story| story.guards += 1);
         let term = leadership.term().clone();
-        for _ in 0..random() % 64 {
-            thread::yield_now();
-        }
+        some_turns(64);
         match random() % 3 {
             0 => drop(leadership),
             1 => drop(leadership.release()),
@@ -223,14 +236,28 @@ pub fn for_ever() {
         let elector = candidate.elector();
         move || elector.run_forever(stopped)
     });
-    for _ in 0..random() % 256 {
-        thread::yield_now();
-    }
+    let over = Arc::new(AtomicBool::new(false));
+    let checker = thread::spawn({
+        let (candidate, over) = (candidate.clone(), Arc::clone(&over));
+        move || {
+            let mut old: Option<Term> = None;
+            while !over.load(Ordering::SeqCst) {
+                let is_valid = old.as_ref().is_some_and(Term::is_valid);
+                assert!(!is_valid, "revived by the next term");
+                let last = candidate.story(|story| story.terms.last().cloned());
+                old = last.filter(|term| !term.is_valid()).or(old);
+                thread::yield_now();
+            }
+        }
+    });
+    some_turns(64);
     // The sender stays: only the message can end it.
     stop.send(()).expect("is heard");
     let outcome = runs.join().expect("returns").expect("no error");
     assert_eq!(outcome, Outcome::Stopped);
     candidate.check_at_rest();
+    over.store(true, Ordering::SeqCst);
+    checker.join().expect("finds nothing");
     drop(stop);
     world.end(&[candidate]);
 }

@@ -2,6 +2,7 @@
 //! that moves on when somebody waits for it, and jumps now and then.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub fn one_in(many: u64) -> bool {
 
 pub struct World {
     pub clock: Clock,
-    lock: MemoryLock,
+    pub lock: MemoryLock,
     /// Locks hang until this is gone.
     gate: Option<Sender<()>>,
     hanging: Receiver<()>,
@@ -139,16 +140,14 @@ impl World {
         let (begins, ends, hears) = (candidate.clone(), candidate.clone(), candidate.clone());
         let callbacks = LeaderCallbacks::new()
             .on_started_leading(move |term: &Term| {
-                // Also if the work panics.
-                struct Returned<'a>(&'a Candidate);
-                impl Drop for Returned<'_> {
-                    fn drop(&mut self) {
-                        self.0.returned();
-                    }
-                }
                 checked(|| begins.begin(term));
-                let _returned = Returned(&begins);
-                work(term);
+                // While a thread unwinds, shuttle must not let others go on: to them it would look
+                // as if they did.
+                let worked = catch_unwind(AssertUnwindSafe(|| work(term)));
+                begins.returned();
+                if let Err(panic) = worked {
+                    resume_unwind(panic);
+                }
             })
             .on_stopped_leading(move || {
                 checked(|| ends.end());
@@ -199,7 +198,7 @@ thread_local! {
 }
 
 pub fn checked(check: impl FnOnce()) {
-    let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
+    let checked = catch_unwind(AssertUnwindSafe(check));
     if let Err(panic) = checked {
         let text = panic.downcast_ref::<String>().cloned();
         VIOLATION.set(Some(text.unwrap_or_else(|| "a violation".to_owned())));
@@ -281,7 +280,13 @@ impl Lock for Unreliable {
     }
 }
 
+/// The revision that stands in a lock.
+pub fn revision(lock: &mut MemoryLock) -> Option<Revision> {
+    let observed = lock.get(SECOND).expect("a memory lock");
+    observed.map(|observed| observed.revision)
+}
+
 /// A panic that the harness does not report: it belongs to the scenario.
 pub fn panic_quietly() {
-    std::panic::resume_unwind(Box::new("on purpose"));
+    resume_unwind(Box::new("on purpose"));
 }

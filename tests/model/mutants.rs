@@ -40,7 +40,7 @@ pub enum Mutant {
 
 impl Setup {
     pub fn as_mutant_reads(&self, i: usize, node: &Node, reply: ReadReply) -> ReadReply {
-        let ReadReply::Found { mut observed, holder_is_dead } = reply else {
+        let ReadReply::Found { mut observed, liveness } = reply else {
             return reply;
         };
         let lease = self.candidates[i].lease;
@@ -55,7 +55,7 @@ impl Setup {
             Some(Mutant::RenewalsUnseen) if node.term().is_none() => hide_renewals(&mut observed),
             _ => {}
         }
-        ReadReply::Found { observed, holder_is_dead }
+        ReadReply::Found { observed, liveness }
     }
 
     /// The instant at which this candidate hears of a write's reply, if not now.

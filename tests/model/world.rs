@@ -10,7 +10,8 @@ use std::time::Duration;
 use leaderelection::testing::WriteReply;
 use leaderelection::testing::{Action, Election, End, Event, Instant, Jitter, ReadReply, Settings};
 use leaderelection::{
-    Incarnation, Intent, LeaderElectionRecord, Observed, OnSuccess, Outcome, RecordKind, Revision,
+    Incarnation, Intent, LeaderElectionRecord, Liveness, Observed, OnSuccess, Outcome, RecordKind,
+    Revision,
 };
 
 use crate::mutants::Mutant;
@@ -422,7 +423,12 @@ impl Setup {
             matches!(node.state, State::Up(_)) && incarnation(i, node.lives) == holder.0
         });
         let wrongly = self.mutant == Some(Mutant::TheLivingSaidToBeDead);
-        ReadReply::Found { observed, holder_is_dead: wrongly || (self.proofs && !alive) }
+        let liveness = match (self.proofs, alive) {
+            _ if wrongly => Liveness::Dead,
+            (true, false) => Liveness::Dead,
+            (true, true) | (false, _) => Liveness::Unknown,
+        };
+        ReadReply::Found { observed, liveness }
     }
 
     fn fits(&self, world: &World, write: &Write) -> bool {

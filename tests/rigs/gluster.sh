@@ -5,8 +5,10 @@
 MOUNT_LINE='.* fuse.glusterfs ' FLOCK=conflict NLINK=2
 PORT=${RIG_GLUSTER_PORT:-24999}
 
+rig_install() { need glusterfs-server glusterfs-client fuse3; }
+
 rig_up() {
-    need glusterfs-server glusterfs-client fuse3
+    rig_install
     need_fuse
     need_port "$PORT" RIG_GLUSTER_PORT
     rm -rf "$DIR/brick"

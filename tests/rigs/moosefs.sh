@@ -6,8 +6,10 @@
 MOUNT_LINE='mfs.*:9421 .* fuse ' FLOCK=conflict NLINK=2
 ADDRESS=10.98.0.1
 
+rig_install() { need moosefs-master moosefs-chunkserver moosefs-client fuse3 iproute2; }
+
 rig_up() {
-    need moosefs-master moosefs-chunkserver moosefs-client fuse3 iproute2
+    rig_install
     need_fuse
     rm -rf "$DIR/chunks"
     mkdir -p "$DIR/chunks" "$DIR"/state/{master,chunk}

@@ -16,11 +16,15 @@ esac
 VMS=(server a b)
 KERNEL_WORDS="quiet panic=5 mitigations=off random.trust_cpu=on"
 
-rig_up() {
-    local vm lock
+rig_install() {
     need "$QEMU_PACKAGE" busybox-static cpio kmod nfs-common nfs-kernel-server rpcbind \
         e2fsprogs iproute2 xz-utils zstd
     command -v python3 >/dev/null || need python3
+}
+
+rig_up() {
+    local vm lock
+    rig_install
     echo "$PORT" >"$DIR/state/port"
     for vm in "${VMS[@]}"; do need_port "$(port_of "$vm")" "RIG_${KIND^^}_PORT"; done
     mkdir -p "${RIG_CACHE:=$DIR/cache}"

@@ -5,8 +5,10 @@
 MOUNT_LINE='.* fuse.sshfs ' FLOCK=none NLINK=1
 PORT=${RIG_SSHFS_PORT:-2322}
 
+rig_install() { need openssh-server sshfs fuse3; }
+
 rig_up() {
-    need openssh-server sshfs fuse3
+    rig_install
     need_fuse
     need_port "$PORT" RIG_SSHFS_PORT
     rm -rf "$DIR/share"

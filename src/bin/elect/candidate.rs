@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use leaderelection::{
-    Config, ElectionEvent, Error, FileLock, LeaderCallbacks, LeaderElector, OnSuccess, Outcome,
-    Term,
+    Companion, Config, ElectionEvent, Error, FileLock, FileLockOptions, LeaderCallbacks,
+    LeaderElector, OnSuccess, Outcome, Term,
 };
 use rustix::process::{getpgrp, getpid, set_child_subreaper};
 use signal_hook::consts::{SIGINT, SIGQUIT};
@@ -62,6 +62,8 @@ pub fn campaign(
             refusal.code
         }
     };
+    // By now nothing is left that its lock could speak of.
+    Companion::retire();
     output.flush();
     if code == exit::by_signal(SIGINT) && is_in_foreground() {
         // At a terminal this was Ctrl-C. A shell stops its loop or script only if what it ran dies
@@ -119,7 +121,8 @@ impl Candidate {
             return Err(Refusal { code: unusable.code, reason: unusable.reason });
         }
         let timing = Timing::of(args).map_err(Refusal::own)?;
-        let lock = open_lock(&args.lock, args.i_know)?;
+        let options = FileLock::options().trust_anyway(args.i_know).same_host(!args.no_same_host);
+        let lock = open_lock(&args.lock, options)?;
         let path = lock.path().to_owned();
         let stopping = Stopping::listen().map_err(Refusal::own)?;
         // Bounded by one term at a time; emptied before each campaign.
@@ -134,6 +137,7 @@ impl Candidate {
             command: args.command.clone(),
             lock: path,
             identity: elector.identity().to_owned(),
+            same_host: !args.no_same_host,
             kill_after: args.kill_after,
             loss_grace: timing.loss_grace,
             force_margin: (timing.stop_grace - timing.loss_grace) / 3,
@@ -199,8 +203,8 @@ impl Candidate {
     }
 }
 
-/// The lock at `path`; `i_know` accepts a file system that is known not to be safe.
-pub fn open_lock(path: &Path, i_know: bool) -> Result<FileLock, Refusal> {
+/// The lock at `path`.
+pub fn open_lock(path: &Path, options: FileLockOptions) -> Result<FileLock, Refusal> {
     let text = path.to_string_lossy();
     if let Some((scheme, _)) = text.split_once("://") {
         return Err(Refusal::own(format!(
@@ -208,7 +212,6 @@ pub fn open_lock(path: &Path, i_know: bool) -> Result<FileLock, Refusal> {
              directories only"
         )));
     }
-    let options = FileLock::options().trust_anyway(i_know);
     options.open(path).map_err(|error| Refusal::own(verdict::chain(&error)))
 }
 

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, after, bounded};
+use leaderelection::Companion;
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::process::{Signal, getpgrp};
 
 use crate::control::{self, Order, Received, Report};
@@ -21,6 +23,9 @@ use crate::{descendants, exit};
 /// Between two rounds of kills, for what was started between them.
 const KILL_AGAIN: Duration = Duration::from_millis(5);
 
+/// Scripts use descriptors of one digit for themselves.
+const FIRST_DESCRIPTOR: i32 = 10;
+
 /// What is to run, and how it may be ended.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -30,6 +35,8 @@ pub struct Plan {
     pub kill_after: Duration,
     /// The same at a loss.
     pub loss_grace: Duration,
+    /// The record of the term shows this process's companion.
+    pub same_host: bool,
     /// What COMMAND finds in its environment.
     pub environment: Vec<(&'static str, OsString)>,
 }
@@ -50,13 +57,15 @@ impl Guarded {
         let (ours, theirs) = control::pair()?;
         // Before the guard is there: so it needs to wait for nothing.
         control::send(&ours, Order::Begin, Some(rustix::stdio::stdin()))?;
-        let words = GuardArgs::to_words(
+        let companion = if plan.same_host { inheritable_companion()? } else { None };
+        let words = GuardArgs {
             deadline,
-            plan.kill_after,
-            plan.loss_grace,
-            getpgrp(),
-            &plan.command,
-        );
+            kill_after: plan.kill_after,
+            loss_grace: plan.loss_grace,
+            lender: getpgrp().as_raw_nonzero().get(),
+            command: plan.command.clone(),
+        }
+        .to_words();
         // By this path it is the binary that runs now, although an update may have replaced it.
         let guard = Command::new("/proc/self/exe")
             .arg0("elect")
@@ -66,6 +75,7 @@ impl Guarded {
             // Apart from `elect`: what is sent to that group must not end the guard.
             .process_group(0)
             .spawn()?;
+        drop(companion);
         let control = Arc::new(ours);
         let (tell, reports) = bounded(4);
         let socket = Arc::clone(&control);
@@ -128,6 +138,17 @@ impl Guarded {
             terminal.take_back_if_abandoned();
         }
     }
+}
+
+/// A duplicate of the companion's descriptor that the guard inherits, COMMAND, and all below, as
+/// with flock(1). So whoever finds the companion's lock free has proof that none of them is left,
+/// even where this process and its guard were killed at once.
+fn inheritable_companion() -> io::Result<Option<OwnedFd>> {
+    // Where there is none, none stands in the record either: it is made before the claim.
+    let Ok(companion) = Companion::of_process() else { return Ok(None) };
+    let duplicate = fcntl_dupfd_cloexec(companion.descriptor()?, FIRST_DESCRIPTOR)?;
+    fcntl_setfd(&duplicate, FdFlags::empty())?;
+    Ok(Some(duplicate))
 }
 
 fn listen(control: &OwnedFd, tell: &Sender<Report>) {

@@ -9,8 +9,6 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::doctor::DoctorArgs;
-use crate::guard::GuardArgs;
-use crate::start::StartArgs;
 use crate::{duration, exit};
 
 const ABOUT_COMMAND: &str = "\
@@ -77,12 +75,6 @@ pub enum Command {
     /// One process of the doctor's; not for people
     #[command(hide = true)]
     DoctorWorker,
-    /// Between elect and COMMAND; not for people
-    #[command(hide = true)]
-    Guard(GuardArgs),
-    /// The last step before COMMAND; not for people
-    #[command(hide = true)]
-    Start(StartArgs),
 }
 
 /// What `run` and `once` share.
@@ -132,6 +124,9 @@ pub struct CandidateArgs {
     /// Use a file system that is known not to be safe, and so accept two leaders at once
     #[arg(long)]
     pub i_know: bool,
+    /// Wait out the lease even of a leader on this host that is proven to be dead
+    #[arg(long)]
+    pub no_same_host: bool,
     /// Say more; twice for everything
     #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,

@@ -24,6 +24,7 @@ mod crew;
 mod describe;
 mod findings;
 mod meet;
+mod mounting;
 mod place;
 mod progress;
 mod race;
@@ -41,9 +42,9 @@ pub use worker::run as run_worker;
 /// How long it may take to find out which file system it is.
 const GLANCE: Duration = Duration::from_secs(15);
 
-/// How long removing the session may take. Other hosts whose session is gone find that out
-/// themselves.
-const REMOVAL: Duration = Duration::from_secs(15);
+/// How long removing the session may take: a thousand names, on a slow server. Other hosts whose
+/// session is gone find that out themselves.
+const REMOVAL: Duration = Duration::from_secs(60);
 
 /// `elect doctor`.
 #[derive(clap::Args, Debug)]
@@ -97,7 +98,9 @@ fn examine(args: &DoctorArgs) -> Result<(Case, Verdict), Trouble> {
     let mut crew = Crew::start(stopping).map_err(failed)?;
     let mut session = None;
     // Where no lock may stand anyway nobody needs to be waited for; and there names may come late.
-    let distrusted = file_system.as_ref().is_some_and(|found| found.kind.distrust().is_some());
+    let distrusted = file_system
+        .as_ref()
+        .is_some_and(|found| found.kind.distrust().is_some() || mounting::refuses(found));
     let peers = if distrusted { 0 } else { args.peers };
     let findings = Findings::default();
     let mut case =

@@ -32,51 +32,53 @@ use signal_hook::consts::SIGCHLD;
 
 use crate::control::{self, Order, Received, Report};
 use crate::guard::plan::{Action, Event, Plan};
+use crate::start::StartArgs;
 use crate::terminal::Terminal;
 use crate::timer::Timer;
+use crate::words::Words;
 use crate::{descendants, exit, signals};
 
 mod plan;
 
 /// What `elect` tells its guard from the start.
-#[derive(clap::Args, Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct GuardArgs {
     /// The term's deadline, in nanoseconds of the boot clock.
-    #[arg(long)]
-    deadline: u64,
-    /// From SIGTERM to SIGKILL when the term ends on purpose, in milliseconds.
-    #[arg(long)]
-    kill_after_millis: u64,
+    pub deadline: u64,
+    /// From SIGTERM to SIGKILL when the term ends on purpose.
+    pub kill_after: Duration,
     /// The same when the leadership is lost.
-    #[arg(long)]
-    loss_grace_millis: u64,
+    pub loss_grace: Duration,
     /// The process group of `elect`, which lends the terminal.
-    #[arg(long)]
-    lender: i32,
+    pub lender: i32,
     /// COMMAND and its arguments.
-    #[arg(last = true, required = true)]
-    command: Vec<OsString>,
+    pub command: Vec<OsString>,
 }
 
 impl GuardArgs {
-    /// The arguments that [`GuardArgs`] is parsed from, for `elect` to start its guard with.
-    pub fn to_words(
-        deadline: u64,
-        kill_after: Duration,
-        loss_grace: Duration,
-        lender: Pid,
-        command: &[OsString],
-    ) -> Vec<OsString> {
+    /// The arguments that `elect` starts its guard with.
+    pub fn to_words(&self) -> Vec<OsString> {
         let mut words: Vec<OsString> = vec![
             "guard".into(),
-            format!("--deadline={deadline}").into(),
-            format!("--kill-after-millis={}", kill_after.as_millis()).into(),
-            format!("--loss-grace-millis={}", loss_grace.as_millis()).into(),
-            format!("--lender={}", lender.as_raw_nonzero()).into(),
+            format!("--deadline={}", self.deadline).into(),
+            format!("--kill-after-millis={}", self.kill_after.as_millis()).into(),
+            format!("--loss-grace-millis={}", self.loss_grace.as_millis()).into(),
+            format!("--lender={}", self.lender).into(),
             "--".into(),
         ];
-        words.extend_from_slice(command);
+        words.extend_from_slice(&self.command);
         words
+    }
+
+    /// The same read back, but for the first.
+    pub fn read(mut words: Words) -> Option<Self> {
+        Some(Self {
+            deadline: words.number("--deadline=")?,
+            kill_after: Duration::from_millis(words.number("--kill-after-millis=")?),
+            loss_grace: Duration::from_millis(words.number("--loss-grace-millis=")?),
+            lender: words.number("--lender=")?,
+            command: words.command()?,
+        })
     }
 }
 
@@ -104,6 +106,8 @@ struct Guard {
     command_code: Option<u8>,
     /// COMMAND was told to end while it ran.
     told: bool,
+    /// Its process group was told, and what has escaped from that not yet.
+    untold: bool,
     paused: bool,
     connected: bool,
 }
@@ -130,10 +134,8 @@ impl Guard {
             return Ok(None);
         }
         let child = start_command(args, stdin)?;
-        let kill_after = Duration::from_millis(args.kill_after_millis);
-        let loss_grace = Duration::from_millis(args.loss_grace_millis);
         Ok(Some(Self {
-            plan: Plan::new(args.deadline, kill_after, loss_grace),
+            plan: Plan::new(args.deadline, args.kill_after, args.loss_grace),
             lease,
             grace,
             child_signals,
@@ -141,6 +143,7 @@ impl Guard {
             group: child,
             command_code: None,
             told: false,
+            untold: false,
             paused: false,
             connected: true,
         }))
@@ -161,6 +164,7 @@ impl Guard {
             if self.grace.has_fired() {
                 self.happened(Event::GraceTimer);
             }
+            self.tell_escaped();
         }
     }
 
@@ -206,12 +210,17 @@ impl Guard {
             match action {
                 Action::Terminate { wake } => {
                     self.told |= self.command_code.is_none();
-                    self.signal(Signal::TERM);
                     if wake {
+                        self.signal(Signal::TERM);
                         self.signal(Signal::CONT);
+                    } else {
+                        self.tell_group();
                     }
                 }
-                Action::Kill => self.signal(Signal::KILL),
+                Action::Kill => {
+                    self.untold = false;
+                    self.signal(Signal::KILL);
+                }
                 // Only nonsense as a time could fail, and then killing now is the safe side.
                 Action::SetLease(nanos) => {
                     self.lease.set_at(nanos).unwrap_or_else(|_| self.signal(Signal::KILL));
@@ -220,6 +229,23 @@ impl Guard {
                     self.grace.set_in(span).unwrap_or_else(|_| self.signal(Signal::KILL));
                 }
             }
+        }
+    }
+
+    /// At a loss. What has escaped is told later: to look for it takes a while, and a guard that
+    /// was frozen may have to kill at once.
+    fn tell_group(&mut self) {
+        self.untold = true;
+        if self.command_code.is_none() {
+            let _ = kill_process_group(self.group, Signal::TERM);
+        }
+    }
+
+    fn tell_escaped(&mut self) {
+        if self.untold && !self.lease.is_over() {
+            self.untold = false;
+            let told = self.command_code.is_none().then_some(self.group);
+            descendants::signal_all(Signal::TERM, told);
         }
     }
 
@@ -233,14 +259,21 @@ impl Guard {
 
     /// Buries who has ended and notes what COMMAND did. Whether anybody is left.
     fn reap(&mut self) -> bool {
+        let ran = self.command_code.is_none();
         loop {
             match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
                 Ok(Some((pid, status))) if pid == self.group => self.command_did(status),
                 Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
-                Ok(None) => return true,
+                Ok(None) => break,
                 Err(_) => return false,
             }
         }
+        // Only now, since to look for what it left means to read all of /proc: mostly it left
+        // nothing.
+        if ran && self.command_code.is_some() {
+            self.happened(Event::CommandEnded);
+        }
+        true
     }
 
     fn command_did(&mut self, status: WaitStatus) {
@@ -262,7 +295,6 @@ impl Guard {
         {
             terminal.restore_modes();
         }
-        self.happened(Event::CommandEnded);
     }
 
     /// Only the terminal's own stops matter: with others, somebody meant COMMAND alone.
@@ -330,12 +362,15 @@ fn wait_for_begin(lease: &Timer) -> io::Result<Option<File>> {
 
 /// COMMAND's process id. It begins as `elect start`, which sets what only the process itself can.
 fn start_command(args: &GuardArgs, stdin: File) -> io::Result<Pid> {
-    let own = getpid().as_raw_nonzero();
+    let start = StartArgs {
+        guard: getpid().as_raw_nonzero().get(),
+        lender: args.lender,
+        deadline: args.deadline,
+        command: args.command.clone(),
+    };
     let child = Command::new("/proc/self/exe")
         .arg0("elect")
-        .args(["start".into(), format!("--guard={own}"), format!("--lender={}", args.lender)])
-        .args([format!("--deadline={}", args.deadline).as_str(), "--"])
-        .args(&args.command)
+        .args(start.to_words())
         .stdin(Stdio::from(stdin))
         .process_group(0)
         .spawn()?;

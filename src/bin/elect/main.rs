@@ -1,8 +1,12 @@
 //! `elect`: lead one among many, and run a command while leading.
 
+use std::env;
 use std::process::ExitCode;
 
 use cli::Command;
+use guard::GuardArgs;
+use start::StartArgs;
+use words::Words;
 
 mod candidate;
 mod child;
@@ -28,14 +32,27 @@ mod timer;
 mod timing;
 mod verdict;
 mod waiting;
+mod words;
 mod work;
 
 fn main() -> ExitCode {
-    let code = match cli::parse() {
+    let code = own_step().unwrap_or_else(|| match cli::parse() {
         Ok(cli) => dispatch(&cli.command),
         Err(code) => code,
-    };
+    });
     ExitCode::from(code)
+}
+
+/// What `elect` starts itself for, not for people: between it and COMMAND, and right before COMMAND.
+fn own_step() -> Option<u8> {
+    let mut words = env::args_os().skip(1);
+    let name = words.next()?;
+    let words = Words::new(words.collect());
+    match name.to_str()? {
+        "guard" => Some(guard::run(&GuardArgs::read(words)?)),
+        "start" => Some(start::run(&StartArgs::read(words)?)),
+        _ => None,
+    }
 }
 
 fn dispatch(command: &Command) -> u8 {
@@ -48,7 +65,5 @@ fn dispatch(command: &Command) -> u8 {
         Command::Completions(args) => manual::complete(args),
         Command::Man(args) => manual::run(args),
         Command::DoctorWorker => doctor::run_worker(),
-        Command::Guard(args) => guard::run(args),
-        Command::Start(args) => start::run(args),
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use leaderelection::{Lock, Reset, ResetError, force_reset, reset};
+use leaderelection::{FileLock, Lock, Reset, ResetError, force_reset, reset};
 
 use crate::candidate::open_lock;
 use crate::cli::ResetArgs;
@@ -12,7 +12,7 @@ use crate::{exit, verdict};
 /// Returns the exit code.
 pub fn run(args: &ResetArgs) -> u8 {
     let lock = args.lock.display();
-    let mut opened = match open_lock(&args.lock, args.i_know) {
+    let mut opened = match open_lock(&args.lock, FileLock::options().trust_anyway(args.i_know)) {
         Ok(opened) => opened,
         Err(refusal) => {
             eprintln!("elect: {}", refusal.reason);

@@ -12,23 +12,45 @@ use rustix::process::{Pid, Signal, getpgrp, getppid, set_parent_process_death_si
 
 use crate::terminal::Terminal;
 use crate::timer::Timer;
+use crate::words::Words;
 use crate::{command, exit, signals};
 
 /// What the guard tells the process that becomes COMMAND.
-#[derive(clap::Args, Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct StartArgs {
     /// The guard's process id.
-    #[arg(long)]
-    guard: i32,
+    pub guard: i32,
     /// The process group that lends the terminal.
-    #[arg(long)]
-    lender: i32,
+    pub lender: i32,
     /// The term's deadline when the guard began, in nanoseconds of the boot clock.
-    #[arg(long)]
-    deadline: u64,
+    pub deadline: u64,
     /// COMMAND and its arguments.
-    #[arg(last = true, required = true)]
-    command: Vec<OsString>,
+    pub command: Vec<OsString>,
+}
+
+impl StartArgs {
+    /// The arguments that the guard starts it with.
+    pub fn to_words(&self) -> Vec<OsString> {
+        let mut words: Vec<OsString> = vec![
+            "start".into(),
+            format!("--guard={}", self.guard).into(),
+            format!("--lender={}", self.lender).into(),
+            format!("--deadline={}", self.deadline).into(),
+            "--".into(),
+        ];
+        words.extend_from_slice(&self.command);
+        words
+    }
+
+    /// The same read back, but for the first.
+    pub fn read(mut words: Words) -> Option<Self> {
+        Some(Self {
+            guard: words.number("--guard=")?,
+            lender: words.number("--lender=")?,
+            deadline: words.number("--deadline=")?,
+            command: words.command()?,
+        })
+    }
 }
 
 /// Becomes COMMAND; returns only where that failed, with an exit code.

@@ -19,7 +19,7 @@ const BUDGET: Duration = Duration::from_secs(10);
 /// Returns the exit code.
 pub fn run(args: &StatusArgs) -> u8 {
     // Looking harms nobody, wherever the lock lies.
-    let mut lock = match open_lock(&args.lock, true) {
+    let mut lock = match open_lock(&args.lock, FileLock::options().trust_anyway(true)) {
         Ok(lock) => lock,
         Err(refusal) => return fail(&refusal.reason),
     };

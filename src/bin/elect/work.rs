@@ -30,6 +30,8 @@ pub struct Work {
     pub lock: PathBuf,
     /// This candidate's name.
     pub identity: String,
+    /// The record of the term shows this process's companion.
+    pub same_host: bool,
     /// From SIGTERM to SIGKILL at an end on purpose.
     pub kill_after: Duration,
     /// The same at a loss.
@@ -60,6 +62,7 @@ impl Work {
             command: self.command.clone(),
             kill_after: self.kill_after,
             loss_grace: self.loss_grace,
+            same_host: self.same_host,
             environment: vec![
                 ("ELECT_LOCK", self.lock.clone().into()),
                 ("ELECT_IDENTITY", self.identity.clone().into()),

@@ -49,7 +49,15 @@ impl Chance {
             1 => ReadReply::Corrupt { revision: Revision(near), nonce: self.below(2) },
             2 => ReadReply::Unavailable,
             3 if self.one_in(4) => ReadReply::Fatal,
-            _ => ReadReply::Found { observed, holder_is_dead: self.one_in(8) },
+            _ => ReadReply::Found { observed, liveness: self.liveness() },
+        }
+    }
+
+    fn liveness(&mut self) -> Liveness {
+        match self.below(8) {
+            0 => Liveness::Dead,
+            1..=3 => Liveness::Alive,
+            _ => Liveness::Unknown,
         }
     }
 

@@ -39,8 +39,34 @@ fn a_released_record_is_claimed_at_once() {
 #[test]
 fn a_holder_that_is_proven_dead_is_succeeded_at_once() {
     let mut bench = Bench::new(settings());
-    bench.read(ReadReply::Found { observed: others("b", 5), holder_is_dead: true });
+    bench.read(ReadReply::Found { observed: others("b", 5), liveness: Liveness::Dead });
     bench.expect(&["read", "leader b", "acquire over 5"]);
+}
+
+#[test]
+fn a_holder_that_is_seen_to_live_ends_a_campaign_that_is_only_to_try() {
+    let alive = || ReadReply::Found { observed: others("b", 5), liveness: Liveness::Alive };
+    let trying = Settings { acquire_timeout: Some(Duration::ZERO), ..settings() };
+    let mut bench = Bench::new(trying);
+    bench.read(alive()).expect(&["read", "leader b", "finish AcquireTimedOut"]);
+    // With a timeout: at its very end, whatever the retry period is.
+    let patient = Settings { acquire_timeout: Some(millis(4_500)), ..settings() };
+    let mut bench = Bench::new(patient);
+    bench.read(alive()).expect(&["read", "leader b"]);
+    bench.at(2000).expect(&["read"]).read(alive()).expect_nothing();
+    bench.at(4000).expect(&["read"]).read(alive()).expect_nothing();
+    bench.at(4500).expect(&["read"]).read(alive()).expect(&["finish AcquireTimedOut"]);
+}
+
+#[test]
+fn a_holder_that_is_seen_to_live_has_its_whole_lease_and_no_more() {
+    let alive = || ReadReply::Found { observed: others("b", 5), liveness: Liveness::Alive };
+    let mut bench = Bench::new(settings());
+    bench.read(alive()).expect(&["read", "leader b"]);
+    for look in 1..=7 {
+        bench.at(2000 * look).expect(&["read"]).read(alive()).expect_nothing();
+    }
+    bench.at(15_000).expect(&["acquire over 5"]);
 }
 
 #[test]

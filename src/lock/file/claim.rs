@@ -42,6 +42,7 @@ pub struct Claim {
     text: Text,
     durable: bool,
     first_contact: bool,
+    was_writable: bool,
     window: Duration,
     started: Instant,
     directory: DirectoryId,
@@ -77,6 +78,7 @@ impl Claim {
             text,
             durable: true,
             first_contact: false,
+            was_writable: false,
             window: budget.min(LONGEST_WINDOW),
             started: Instant::default(),
             directory: DirectoryId { device: 0, inode: 0 },
@@ -99,6 +101,14 @@ impl Claim {
     #[must_use]
     pub fn first_contact(mut self, first_contact: bool) -> Self {
         self.first_contact = first_contact;
+        self
+    }
+
+    /// Whether the file system could be written to when the lock was opened: one that is read-only
+    /// now has had an error, or is being looked after, and may be written to again.
+    #[must_use]
+    pub fn was_writable(mut self, was_writable: bool) -> Self {
+        self.was_writable = was_writable;
         self
     }
 
@@ -193,6 +203,7 @@ impl Claim {
         let kind = match errno.map(Errno::class) {
             Some(Class::NoSpace) => FaultKind::Unavailable,
             Some(Class::Denied) if perm && self.after.is_some() => FaultKind::Unavailable,
+            Some(Class::Denied) if self.may_heal(errno) => FaultKind::Unavailable,
             Some(Class::Denied | Class::Unsupported) if self.first_contact => FaultKind::Fatal,
             Some(Class::Denied) => FaultKind::Unavailable,
             Some(Class::Unsupported) => FaultKind::Fatal,
@@ -312,6 +323,10 @@ impl Step for Claim {
 }
 
 impl Claim {
+    fn may_heal(&self, errno: Option<Errno>) -> bool {
+        self.was_writable && errno == Some(Errno(rustix::io::Errno::ROFS.raw_os_error()))
+    }
+
     /// Nothing has been written yet, so a failure is no worse than being unavailable.
     fn before_writing(
         &self,
@@ -319,7 +334,8 @@ impl Claim {
         reply: &Reply,
     ) -> Next<Result<Claimed, Fault>> {
         // What could be looked at before may be read again later; what can't be made may never be.
-        let for_good = self.first_contact && operation == "make";
+        let errno = if let Reply::Failed(errno) = reply { Some(*errno) } else { None };
+        let for_good = self.first_contact && operation == "make" && !self.may_heal(errno);
         Next::Done(Err(Fault::of_read(operation, reply, for_good)))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::Timestamp;
+pub use crate::lock::file::companion::CompanionId;
 use crate::record::{Incarnation, LeaderElectionRecord, RecordKind};
 
 /// The most bytes of a text: XFS and GPFS stop near 1,024.
@@ -21,26 +22,23 @@ pub type Text = Arc<[u8]>;
 pub type BootId = Arc<str>;
 
 /// A generation's record with what the file lock needs beside it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// [`FORMAT`].
     pub format: u32,
     /// The record; its fencing token is the generation of the term's claim. The text leaves out
     /// what its name tells: how often it was renewed, and when.
-    #[serde(flatten, serialize_with = "without_what_the_name_tells")]
     pub record: LeaderElectionRecord,
     /// Drawn for each attempt to create a generation.
-    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
     pub nonce: u64,
     /// What the writer knew to be superseded, for later sweeps.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<Witness>,
+    /// By what others of the same boot can tell whether the holder's process lives.
+    pub holder: Option<HolderFacts>,
 }
 
 /// A generation that the writer had read as the head, and when.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Witness {
     /// It stood as the head.
     pub generation: u64,
@@ -48,6 +46,15 @@ pub struct Witness {
     pub boot: BootId,
     /// The boot clock, read after the read of the generation had returned.
     pub clock_nanos: u64,
+}
+
+/// By what it can be told whether a holder's process lives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HolderFacts {
+    /// The machine's boot and time namespace.
+    pub boot: BootId,
+    /// The file that the process keeps locked.
+    pub companion: CompanionId,
 }
 
 /// What a text turned out to be.
@@ -76,7 +83,7 @@ pub struct TooLong {
 /// [`TooLong`].
 pub fn encode(entry: &Entry) -> Result<Text, TooLong> {
     // A struct of strings, numbers and options always has a JSON form.
-    let mut text = serde_json::to_vec(entry).unwrap_or_default();
+    let mut text = serde_json::to_vec(&Written::from(entry)).unwrap_or_default();
     text.pop();
     let check = checksum(&text);
     text.extend_from_slice(format!(",\"check\":\"{check:08x}\"}}").as_bytes());
@@ -105,7 +112,8 @@ fn decode_checked(text: &[u8]) -> Result<Decoded, String> {
     if version.format != FORMAT {
         return Ok(Decoded::UnknownFormat(version.format));
     }
-    let mut entry: Entry = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let read: Read = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let mut entry = Entry::from(read);
     // The name tells both, whatever a text may say.
     entry.record.renewals = 0;
     entry.record.renew_time = entry.record.acquire_time;
@@ -126,10 +134,12 @@ pub fn checksum(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
-/// The record with its usual keys, but for those that can be told otherwise: there are few bytes.
+/// An entry as it is written: the record with its usual keys, but for those that its name tells,
+/// and the boot once for all that need it. There are few bytes.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Short<'a> {
+struct Written<'a> {
+    format: u32,
     kind: RecordKind,
     holder_identity: &'a str,
     incarnation: Incarnation,
@@ -140,23 +150,78 @@ struct Short<'a> {
     fencing_token: Option<u64>,
     #[serde(skip_serializing_if = "str::is_empty")]
     metadata: &'a str,
+    #[serde(serialize_with = "to_hex")]
+    nonce: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boot: Option<&'a BootId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    witness: Option<Seen>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    companion: Option<CompanionId>,
 }
 
-fn without_what_the_name_tells<S: Serializer>(
-    record: &LeaderElectionRecord,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let short = Short {
-        kind: record.kind,
-        holder_identity: &record.holder_identity,
-        incarnation: record.incarnation,
-        lease_duration_millis: record.lease_duration.as_millis() as u64,
-        acquire_time: record.acquire_time,
-        leader_transitions: record.leader_transitions,
-        fencing_token: record.fencing_token,
-        metadata: &record.metadata,
-    };
-    short.serialize(serializer)
+/// The same as it is read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Read {
+    format: u32,
+    #[serde(flatten)]
+    record: LeaderElectionRecord,
+    #[serde(deserialize_with = "from_hex")]
+    nonce: u64,
+    #[serde(default)]
+    boot: Option<BootId>,
+    #[serde(default)]
+    witness: Option<Seen>,
+    #[serde(default)]
+    companion: Option<CompanionId>,
+}
+
+/// A [`Witness`] without its boot.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Seen {
+    generation: u64,
+    clock_nanos: u64,
+}
+
+impl<'a> From<&'a Entry> for Written<'a> {
+    fn from(entry: &'a Entry) -> Self {
+        let Entry { format, record, nonce, witness, holder } = entry;
+        let boot = holder.as_ref().map(|holder| &holder.boot);
+        let boot = boot.or(witness.as_ref().map(|witness| &witness.boot));
+        // One writer has one boot. Where that is not so, what is left out is missed by nobody.
+        let witness = witness.as_ref().filter(|witness| boot == Some(&witness.boot));
+        Self {
+            format: *format,
+            kind: record.kind,
+            holder_identity: &record.holder_identity,
+            incarnation: record.incarnation,
+            lease_duration_millis: record.lease_duration.as_millis() as u64,
+            acquire_time: record.acquire_time,
+            leader_transitions: record.leader_transitions,
+            fencing_token: record.fencing_token,
+            metadata: &record.metadata,
+            nonce: *nonce,
+            boot,
+            witness: witness
+                .map(|&Witness { generation, clock_nanos, .. }| Seen { generation, clock_nanos }),
+            companion: holder.as_ref().map(|holder| holder.companion),
+        }
+    }
+}
+
+impl From<Read> for Entry {
+    fn from(read: Read) -> Self {
+        let Read { format, record, nonce, boot, witness, companion } = read;
+        let witness = boot.clone().zip(witness).map(|(boot, seen)| Witness {
+            generation: seen.generation,
+            boot,
+            clock_nanos: seen.clock_nanos,
+        });
+        let holder = boot.zip(companion).map(|(boot, companion)| HolderFacts { boot, companion });
+        Self { format, record, nonce, witness, holder }
+    }
 }
 
 fn to_hex<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
@@ -187,8 +252,12 @@ mod tests {
         record.renew_time = record.acquire_time;
         record.metadata = metadata.into();
         let boot: BootId = "0123456789abcdef0123456789abcdef-4026531834".into();
-        let witness = Witness { generation: 123_456_789_012, boot, clock_nanos: u64::MAX / 2 };
-        Entry { format: FORMAT, record, nonce: 7, witness: Some(witness) }
+        let witness =
+            Witness { generation: 123_456_789_012, boot: boot.clone(), clock_nanos: u64::MAX / 2 };
+        let companion =
+            CompanionId { nonce: u64::MAX, device: u64::from(u32::MAX), inode: u64::MAX };
+        let holder = HolderFacts { boot, companion };
+        Entry { format: FORMAT, record, nonce: 7, witness: Some(witness), holder: Some(holder) }
     }
 
     #[test]
@@ -196,6 +265,47 @@ mod tests {
         let entry = entry("node-7", "node-7:4000");
         let text = encode(&entry).unwrap();
         assert_eq!(decode(&text), Decoded::Entry(Box::new(entry)));
+    }
+
+    #[test]
+    fn an_entry_without_witness_or_companion_reads_back() {
+        let whole = entry("node-7", "");
+        for (witness, holder) in [(true, false), (false, true), (false, false)] {
+            let mut part = whole.clone();
+            part.witness = part.witness.filter(|_| witness);
+            part.holder = part.holder.filter(|_| holder);
+            assert_eq!(decode(&encode(&part).unwrap()), Decoded::Entry(Box::new(part)));
+        }
+    }
+
+    #[test]
+    fn a_witness_of_another_boot_than_its_companion_is_left_out() {
+        let mut entry = entry("node-7", "");
+        entry.witness.as_mut().unwrap().boot = "another".into();
+        let text = encode(&entry).unwrap();
+        entry.witness = None;
+        assert_eq!(decode(&text), Decoded::Entry(Box::new(entry)));
+    }
+
+    #[test]
+    fn a_companion_is_read_as_it_is_written_and_nothing_else_is() {
+        let id = CompanionId { nonce: 0xabc, device: 27, inode: 1234 };
+        let text = serde_json::to_string(&id).unwrap();
+        assert_eq!(text, r#""0000000000000abc-27-1234""#);
+        assert_eq!(serde_json::from_str::<CompanionId>(&text).unwrap(), id);
+        for odd in [
+            "",
+            "abc-27-1234",
+            "0000000000000abc-27",
+            "0000000000000abc-27-1234-5",
+            "0000000000000abc-+27-1234",
+            "0000000000000abc--1234",
+            "000000000000000/-27-1234",
+            "0000000000000abc-27-18446744073709551616",
+        ] {
+            let text = serde_json::to_string(odd).unwrap();
+            assert!(serde_json::from_str::<CompanionId>(&text).is_err(), "{odd}");
+        }
     }
 
     #[test]
@@ -223,9 +333,7 @@ mod tests {
         let mut plain = entry(&"x".repeat(255), &"y".repeat(256));
         plain.record.kind = RecordKind::Completed;
         let bytes = encode(&plain).unwrap().len();
-        // Room for the device and the inode of a companion lock.
-        let facts = r#","device":4294967295,"inode":18446744073709551615"#.len();
-        assert!(bytes + facts <= MAX_TEXT_BYTES, "{bytes} bytes");
+        assert!(bytes <= MAX_TEXT_BYTES, "{bytes} bytes");
         let escaped = entry(&"\"".repeat(255), &"\"".repeat(256));
         assert!(matches!(encode(&escaped), Err(TooLong { bytes }) if bytes > MAX_TEXT_BYTES));
     }

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::error::{Failure, LockError};
 use crate::lock::file::FileLock;
 use crate::lock::file::entry::BootId;
+use crate::lock::file::same_host::Own;
 use crate::lock::file::store::Directory;
 use crate::lock::file::trust;
 
@@ -21,6 +22,7 @@ pub struct FileLockOptions {
     mode: u32,
     world_writable: bool,
     trust_anyway: bool,
+    pub(super) companion: Own,
     pub(super) clock: Clock,
     pub(super) seed: Option<u64>,
     pub(super) boot: Option<BootId>,
@@ -33,6 +35,7 @@ impl Default for FileLockOptions {
             mode: 0o700,
             world_writable: false,
             trust_anyway: false,
+            companion: Own::OfProcess,
             clock: Clock::system(),
             seed: None,
             boot: None,
@@ -74,6 +77,24 @@ impl FileLockOptions {
         self
     }
 
+    /// Whether candidates on one host may take over at once from a leader whose process is proven
+    /// to be dead, by its [`Companion`](crate::Companion), and show the same of themselves. Where a
+    /// companion can't be had, or doubt is left, the lease is waited for. Default: yes.
+    ///
+    /// Work that is another process must inherit the companion; say no where it can't.
+    #[must_use]
+    pub fn same_host(mut self, allow: bool) -> Self {
+        self.companion = if allow { Own::OfProcess } else { Own::Off };
+        self
+    }
+
+    /// A companion of this lock's own, in a directory under `base`. Default: the process's.
+    #[cfg(test)]
+    pub(crate) fn companion_in(mut self, base: &Path) -> Self {
+        self.companion = Own::In(vec![base.to_owned()]);
+        self
+    }
+
     /// The clock for attempt windows and sweeps. Default: the machine's.
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
@@ -107,7 +128,9 @@ impl FileLockOptions {
         let path = absolute(&path.into())?;
         self.check(&path)?;
         let store = Directory::new(&path, self.mode);
-        Ok(FileLock::with_store(path, Box::new(store), &self))
+        let mut lock = FileLock::with_store(path, Box::new(store), &self);
+        lock.was_writable = is_writable(&lock.path);
+        Ok(lock)
     }
 
     /// A lock whose system calls are carried out by `store`.
@@ -208,6 +231,17 @@ fn may_make(parent: &Path, path: &Path) -> Result<(), LockError> {
                 .source(std::io::Error::from(errno));
             Err(LockError::Fatal(failure))
         }
+    }
+}
+
+/// The lock may be written to, or be made, as far as the system can tell.
+fn is_writable(path: &Path) -> bool {
+    let may = Access::WRITE_OK | Access::EXEC_OK;
+    match rustix::fs::access(path, may) {
+        Err(rustix::io::Errno::NOENT) => {
+            path.parent().is_some_and(|parent| rustix::fs::access(parent, may).is_ok())
+        }
+        result => result.is_ok(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +17,12 @@ use crate::lock::file::step::{DirectoryId, Errno, Op, Reply};
 pub trait Store: Send {
     /// Carries out one call, however long that takes.
     fn perform(&mut self, op: &Op) -> Reply;
+
+    /// The directory that was opened last, to listen for changes; by default there is none, and
+    /// changes are found by polling.
+    fn directory(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 /// A directory of the file system.
@@ -30,6 +36,8 @@ pub(super) struct Directory {
     /// Absolute: the walk to `.` asks no server anything.
     parent_path: Option<PathBuf>,
     parent_synced: bool,
+    /// Known from the first time that it was opened.
+    is_fuse: Option<bool>,
     warned: bool,
 }
 
@@ -45,6 +53,7 @@ impl Directory {
             parent,
             parent_path,
             parent_synced: false,
+            is_fuse: None,
             warned: false,
         }
     }
@@ -57,6 +66,9 @@ impl Directory {
         if let Some(parent) = &self.parent_path {
             let _ = rustix::fs::open(parent, flags, Mode::empty());
         }
+        if self.is_fuse == Some(true) {
+            look_up_again(&self.path);
+        }
     }
 
     fn open(&mut self) -> Result<Reply, Os> {
@@ -65,6 +77,9 @@ impl Directory {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = rustix::fs::open(&self.path, flags, Mode::empty())?;
         let stat = rustix::fs::fstat(&directory)?;
+        if self.is_fuse.is_none() {
+            self.is_fuse = is_fuse(&directory);
+        }
         self.open = Some(directory);
         Ok(Reply::Opened(id_of(&stat)))
     }
@@ -162,6 +177,31 @@ impl Directory {
     }
 }
 
+/// Makes a FUSE client ask what a name stands for now. It believes in a name for a second, and what
+/// GlusterFS then says comes from a cache that the use of the old directory keeps alive: a leader
+/// noticed only after up to 8 s that its directory had been replaced. Where a name must not exist
+/// yet the kernel asks each time; and renaming a directory to itself, if that does not exist yet,
+/// never does anything.
+#[cfg(target_os = "linux")]
+fn look_up_again(path: &Path) {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let _ = renameat_with(CWD, path, CWD, path, RenameFlags::NOREPLACE);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn look_up_again(_: &Path) {}
+
+#[cfg(target_os = "linux")]
+fn is_fuse(directory: &OwnedFd) -> Option<bool> {
+    const FUSE_SUPER_MAGIC: u32 = 0x6573_5546;
+    rustix::fs::fstatfs(directory).ok().map(|found| found.f_type as u32 == FUSE_SUPER_MAGIC)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_fuse(_: &OwnedFd) -> Option<bool> {
+    Some(false)
+}
+
 fn sync(directory: &OwnedFd) -> Result<(), Os> {
     match rustix::fs::fsync(directory) {
         // Some file systems have nothing to sync in a directory, and say so.
@@ -184,6 +224,10 @@ fn id_of(stat: &Stat) -> DirectoryId {
 }
 
 impl Store for Directory {
+    fn directory(&self) -> Option<BorrowedFd<'_>> {
+        self.open.as_ref().map(AsFd::as_fd)
+    }
+
     fn perform(&mut self, op: &Op) -> Reply {
         loop {
             return match self.try_perform(op) {

@@ -6,10 +6,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
-use crate::lock::file::step::KEEP;
+use crate::lock::file::step::{Errno, KEEP};
 use crate::record::Incarnation;
 
 mod rules;
+mod same_host;
+#[cfg(target_os = "linux")]
+mod wake;
 
 const SECOND: Duration = Duration::from_secs(1);
 const BUDGET: Duration = Duration::from_secs(10);
@@ -480,4 +483,51 @@ fn a_listing_that_goes_back_takes_what_was_known_with_it() {
     lock.tidy();
     assert_eq!(bench.names(), before, "swept by a listing that has gone back");
     assert_eq!(lock.memory.superseded(bench.clock.now()), None);
+}
+
+/// A directory that has room for only so many names.
+struct Small<S>(S, PathBuf);
+
+impl<S: Store> Store for Small<S> {
+    fn perform(&mut self, op: &Op) -> Reply {
+        const ROOM: usize = 20;
+        let names = || std::fs::read_dir(&self.1).map_or(0, |entries| entries.count());
+        match op {
+            Op::Create(..) | Op::Link { .. } if names() >= ROOM => {
+                Reply::Failed(Errno(rustix::io::Errno::NOSPC.raw_os_error()))
+            }
+            op => self.0.perform(op),
+        }
+    }
+}
+
+#[test]
+fn a_lock_that_has_filled_its_file_system_by_itself_gets_room_again() {
+    let bench = Bench::new();
+    let options = || FileLock::options().clock(bench.clock.clone());
+    let mut leader =
+        options().open_store(bench.path(), Small(options().store(&bench.path()), bench.path()));
+    let mut revision = acquire(&mut leader, 1);
+    let term = of_term(&record(1), revision);
+    let full = loop {
+        match leader.write(Intent::Renew, &term, Some(revision), BUDGET) {
+            Ok(next) => revision = next,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, LockError::Unavailable(_)), "{full:?}");
+    let mut next =
+        options().open_store(bench.path(), Small(options().store(&bench.path()), bench.path()));
+    let seen = next.get(BUDGET).unwrap().map(|observed| observed.revision);
+    let claim = |lock: &mut FileLock| {
+        let claimed = lock.write(Intent::Acquire, &record(2), seen, BUDGET);
+        lock.tidy();
+        claimed
+    };
+    bench.clock.advance(KEEP - SECOND);
+    assert!(claim(&mut next).is_err());
+    assert!(claim(&mut next).is_err(), "swept too early");
+    bench.clock.advance(SECOND);
+    assert!(claim(&mut next).is_err(), "there was no room yet");
+    assert_eq!(claim(&mut next).unwrap().0, revision.0 + 1);
 }

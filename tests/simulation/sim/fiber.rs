@@ -10,7 +10,7 @@ use generator::{Generator, Gn};
 use leaderelection::testing::file::{Decoded, Errno, Op, Reply, Store, Text, decode};
 use leaderelection::testing::{Clock, Event, Instant, ReadReply, WriteReply};
 use leaderelection::{
-    FileLock, Incarnation, Intent, LeaderElectionRecord, Lock, LockError, Revision,
+    FileLock, Incarnation, Intent, LeaderElectionRecord, Liveness, Lock, LockError, Revision,
 };
 
 use super::mutant::Mutant;
@@ -72,7 +72,8 @@ impl Fiber {
     /// A lock whose nonces come from `seed`, on a host of that name.
     pub fn start(seed: u64, host: &str, mutant: Option<Mutant>) -> Self {
         let clock = Clock::simulated();
-        let options = FileLock::options().clock(clock.clone()).seed(seed).boot(host);
+        let options =
+            FileLock::options().clock(clock.clone()).seed(seed).boot(host).same_host(false);
         let lock = options.open_store("simulated.lock", Calls { mutant, claim: None });
         let mut lock = Gn::new_opt(STACK, move || serve(lock, mutant));
         // The first resumption takes no order.
@@ -214,7 +215,7 @@ fn carry_out(lock: &mut FileLock, task: Task) -> Event {
     match task {
         Task::Read { budget } => Event::Read(match lock.get(budget) {
             Ok(None) => ReadReply::Absent,
-            Ok(Some(observed)) => ReadReply::Found { observed, holder_is_dead: false },
+            Ok(Some(observed)) => ReadReply::Found { observed, liveness: Liveness::Unknown },
             Err(LockError::Corrupt { revision, nonce, .. }) => {
                 ReadReply::Corrupt { revision, nonce }
             }

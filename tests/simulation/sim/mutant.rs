@@ -6,7 +6,7 @@ use std::time::Duration;
 use leaderelection::testing::{
     Action, Election, Event, Instant, Jitter, ReadReply, Settings, WriteReply,
 };
-use leaderelection::{Incarnation, LeaderElectionRecord};
+use leaderelection::{Incarnation, LeaderElectionRecord, Liveness};
 
 /// A rule that is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,15 +219,15 @@ impl Adaptor {
             (Mutant::UnknownTakenAsFailed, Event::Written(WriteReply::Indeterminate)) => {
                 Event::Written(WriteReply::Unavailable)
             }
-            (_, Event::Read(ReadReply::Found { mut observed, mut holder_is_dead })) => {
-                self.twist_record(&mut observed.record, &mut holder_is_dead);
-                Event::Read(ReadReply::Found { observed, holder_is_dead })
+            (_, Event::Read(ReadReply::Found { mut observed, mut liveness })) => {
+                self.twist_record(&mut observed.record, &mut liveness);
+                Event::Read(ReadReply::Found { observed, liveness })
             }
             (_, event) => event,
         }
     }
 
-    fn twist_record(&self, record: &mut LeaderElectionRecord, holder_is_dead: &mut bool) {
+    fn twist_record(&self, record: &mut LeaderElectionRecord, liveness: &mut Liveness) {
         match self.mutant {
             Mutant::SameNameIsOneself if record.holder_identity == self.settings.identity => {
                 record.incarnation = self.incarnation;
@@ -235,7 +235,7 @@ impl Adaptor {
             Mutant::OwnLeaseInsteadOfTheHolders => {
                 record.lease_duration = self.settings.lease_duration;
             }
-            Mutant::TheLivingSaidToBeDead => *holder_is_dead = true,
+            Mutant::TheLivingSaidToBeDead => *liveness = Liveness::Dead,
             _ => {}
         }
     }

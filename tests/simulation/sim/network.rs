@@ -3,7 +3,7 @@
 
 use leaderelection::testing::file::{Op, Reply};
 use leaderelection::testing::{Event, Instant, ReadReply, WriteReply};
-use leaderelection::{Intent, LeaderElectionRecord, RecordKind, Revision, Timestamp};
+use leaderelection::{Intent, LeaderElectionRecord, Liveness, RecordKind, Revision, Timestamp};
 
 use super::directory::{View, Written};
 use super::files::{errno, excused};
@@ -405,10 +405,10 @@ impl World {
         match event {
             Event::Read(ReadReply::Found { observed, .. }) => {
                 let is_held = observed.record.kind == RecordKind::Held;
-                let holder_is_dead =
-                    is_held && self.is_proven_dead(observed.record.incarnation, node);
-                self.stats.proofs += u64::from(holder_is_dead);
-                Event::Read(ReadReply::Found { observed, holder_is_dead })
+                let dead = is_held && self.is_proven_dead(observed.record.incarnation, node);
+                self.stats.proofs += u64::from(dead);
+                let liveness = if dead { Liveness::Dead } else { Liveness::Unknown };
+                Event::Read(ReadReply::Found { observed, liveness })
             }
             event => event,
         }

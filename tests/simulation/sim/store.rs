@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use leaderelection::testing::{ReadReply, WriteReply};
-use leaderelection::{Intent, LeaderElectionRecord, Observed, Revision};
+use leaderelection::{Intent, LeaderElectionRecord, Liveness, Observed, Revision};
 
 use super::plan::StorePlan;
 use super::rng::Rng;
@@ -69,7 +69,7 @@ impl Store {
         let reply = match state {
             State::Absent => ReadReply::Absent,
             State::Record(observed) => {
-                ReadReply::Found { observed: observed.clone(), holder_is_dead: false }
+                ReadReply::Found { observed: observed.clone(), liveness: Liveness::Unknown }
             }
             State::Corrupt { revision, nonce } => {
                 ReadReply::Corrupt { revision: *revision, nonce: *nonce }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use leaderelection::testing::{End, Event, ReadReply};
-use leaderelection::{Intent, LossReason};
+use leaderelection::{Intent, Liveness, LossReason};
 
 use super::time::{SECOND, True};
 
@@ -98,9 +98,9 @@ impl fmt::Display for Mark {
             Mark::Sent(Some(intent)) => write!(f, "sends {intent:?}"),
             Mark::Committed { intent, revision } => write!(f, "{intent:?} stands, at {revision}"),
             Mark::Refused { intent } => write!(f, "{intent:?} is refused"),
-            Mark::Answered(Event::Read(ReadReply::Found { observed, holder_is_dead })) => {
+            Mark::Answered(Event::Read(ReadReply::Found { observed, liveness })) => {
                 let record = &observed.record;
-                let dead = if *holder_is_dead { ", whose process is gone" } else { "" };
+                let dead = if *liveness == Liveness::Dead { ", whose process is gone" } else { "" };
                 let (kind, holder) = (record.kind, record.incarnation.0 & 0xff);
                 let (revision, renewals) = (observed.revision, record.renewals);
                 write!(

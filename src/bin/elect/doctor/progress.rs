@@ -1,36 +1,41 @@
-//! A bar on a terminal while the doctor works; nothing elsewhere.
+//! A line on a terminal while the doctor works; nothing elsewhere.
 
-use std::io::IsTerminal;
+use std::cell::Cell;
+use std::io::{self, Write};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use crate::waiting;
 
-/// The bar. It is gone when this is dropped.
+/// The line. It is gone when this is dropped.
 #[derive(Debug)]
-pub struct Progress(ProgressBar);
+pub struct Progress {
+    steps: u64,
+    begun: Cell<u64>,
+    is_shown: bool,
+}
 
 impl Progress {
-    /// A bar of so many steps.
+    /// A line for so many steps.
     pub fn new(steps: u64) -> Self {
-        let target = match std::io::stderr().is_terminal() {
-            true => ProgressDrawTarget::stderr(),
-            false => ProgressDrawTarget::hidden(),
-        };
-        let bar = ProgressBar::with_draw_target(Some(steps), target);
-        if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}") {
-            bar.set_style(style);
-        }
-        Self(bar)
+        Self { steps, begun: Cell::new(0), is_shown: waiting::can_be_shown() }
     }
 
     /// The next step begins.
     pub fn step(&self, what: &str) {
-        self.0.inc(1);
-        self.0.set_message(what.to_owned());
+        self.begun.set(self.begun.get() + 1);
+        self.show(&format!("{}/{} {what}", self.begun.get(), self.steps));
+    }
+
+    fn show(&self, text: &str) {
+        if self.is_shown {
+            let line = [waiting::CLEAR, text.as_bytes()].concat();
+            // A terminal that is gone shows nothing.
+            let _ = io::stderr().write_all(&line);
+        }
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.show("");
     }
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::advice::{Settings, advise, slowest_sight};
 use super::findings::{Findings, Race, Raced, SecondLock};
+use super::mounting;
 use super::timing::{LINK, REMOVE};
 
 /// All that a verdict rests on.
@@ -82,6 +83,7 @@ pub struct Verdict {
 /// Judges a case.
 pub fn judge(case: &Case) -> Verdict {
     let mut checks = vec![kind(case)];
+    checks.extend(case.file_system.as_ref().and_then(mounting::options));
     match &case.hung {
         Some(what) => checks.push(check("calls return", Sign::Unknown, what.clone())),
         None => checks.extend(tried(case)),
@@ -129,7 +131,8 @@ impl Decision {
     }
 }
 
-fn check(name: &str, sign: Sign, detail: impl Into<String>) -> Check {
+/// A check by its name.
+pub fn check(name: &str, sign: Sign, detail: impl Into<String>) -> Check {
     Check { name: name.to_owned(), sign, detail: detail.into() }
 }
 

@@ -23,7 +23,7 @@ fn at(seconds: u64) -> Instant {
 
 fn entry(incarnation: u128, token: u64, kind: RecordKind, nonce: u64) -> Entry {
     let record = of_term(&record(incarnation), Revision(token)).with_kind(kind);
-    Entry { format: FORMAT, record, nonce, witness: None }
+    Entry { format: FORMAT, record, nonce, witness: None, holder: None }
 }
 
 fn held(incarnation: u128, token: u64) -> Text {
@@ -578,6 +578,27 @@ fn what_denies_a_claim_after_it_could_be_read_may_heal() {
     script.0.lock().push_back(Reply::Failed(Errno(EACCES)));
     let claim = lock.write(Intent::Acquire, &record(2), Some(Revision(5)), BUDGET);
     assert!(matches!(claim, Err(LockError::Unavailable(_))), "{claim:?}");
+}
+
+#[test]
+fn a_file_system_that_became_read_only_may_be_writable_again() {
+    let denied = Reply::Failed(Errno(rustix::io::Errno::ROFS.raw_os_error()));
+    let create = [Reply::Opened(HERE), listed(&[5]), denied.clone()];
+    for (seen, claim) in
+        [(Some(Revision(5)), create.to_vec()), (None, vec![Reply::Missing, denied])]
+    {
+        let (mut lock, script) = scripted();
+        lock.was_writable = true;
+        if seen.is_some() {
+            let head = [Reply::Opened(HERE), listed(&[5]), Reply::Text(held(1, 5))];
+            script.0.lock().extend(head);
+        }
+        assert_eq!(lock.get(BUDGET).unwrap().map(|observed| observed.revision), seen);
+        script.0.lock().clear();
+        script.0.lock().extend(claim);
+        let claim = lock.write(Intent::Acquire, &record(2), seen, BUDGET);
+        assert!(matches!(claim, Err(LockError::Unavailable(_))), "{claim:?}");
+    }
 }
 
 #[test]

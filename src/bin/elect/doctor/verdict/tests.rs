@@ -82,6 +82,15 @@ fn what_is_known_to_be_bad_is_refused_however_well_it_looks() {
 }
 
 #[test]
+fn mount_options_count_however_well_it_looks() {
+    let mount = "30 1 0:40 / /s rw - nfs h:/x rw,vers=3,nocto,local_lock=none";
+    refused(&well(mount, 2), "mount without it");
+    let case = well("30 1 0:40 / /s rw - nfs h:/x rw,vers=3,soft,local_lock=none", 2);
+    assert_eq!(decide(&case).0, Decision::Trust);
+    assert_eq!(sign_of(&case, "mount options"), Sign::Note);
+}
+
+#[test]
 fn two_winners_are_refused() {
     let mut case = well(NFS, 2);
     case.findings.races.get_mut(&Race::LinkOfSymlink).unwrap().won_twice = 1;

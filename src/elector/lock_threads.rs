@@ -1,0 +1,211 @@
+//! The lock threads: all I/O of the elections. Any call may hang here as long as it likes.
+//!
+//! Locks wait in one queue for whichever thread is free, so a call that hangs keeps its own lock
+//! and its thread, and nothing else. This file must not know what an answer means.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::elector::desk::Desk;
+use crate::elector::inbox::Input;
+use crate::elector::threads::start;
+use crate::error::Error;
+use crate::sync::{Condvar, Mutex};
+
+/// Threads that share the work of any number of locks. They end when the last clone of this is
+/// gone and nothing is left to be done.
+#[derive(Clone)]
+pub(super) struct LockThreads(Arc<Crew>);
+
+struct Crew(Arc<Queue>);
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// The desks at which there is something to be done, first come, first served.
+pub(super) struct Queue {
+    state: Mutex<State>,
+    ready: Condvar,
+    /// Threads that stay when there is nothing to do.
+    regular: usize,
+    /// Answers that may wait until the election thread looks.
+    tray: Mutex<Vec<Input>>,
+}
+
+#[derive(Default)]
+struct State {
+    desks: VecDeque<Arc<Desk>>,
+    threads: usize,
+    /// Threads that wait for work.
+    idle: usize,
+    /// One of those has been woken and has not looked yet.
+    waking: bool,
+    /// How many desks have been taken from the queue so far.
+    taken: u64,
+    /// Threads that seem to hang: they took none of the later ones than this.
+    hung: usize,
+    hung_since: u64,
+    closed: bool,
+}
+
+impl State {
+    fn active(&self) -> usize {
+        self.threads - self.idle
+    }
+}
+
+/// What the lock threads are at.
+pub(super) struct Load {
+    /// Locks wait, and so many have been taken so far: if that number stands, all threads hang.
+    pub(super) backlog: Option<u64>,
+    /// Something is in the tray, or may be soon.
+    pub(super) busy: bool,
+}
+
+/// How a desk wants to go on.
+pub(super) struct Served {
+    pub(super) again: bool,
+    /// It took so long that another thread would be of use.
+    pub(super) slow: bool,
+}
+
+impl LockThreads {
+    /// Starts one thread; others, up to `regular`, when calls are slow; and as many again when all
+    /// of them hang.
+    pub(super) fn start(regular: usize) -> Result<Self, Error> {
+        let (state, ready, tray) = (Mutex::default(), Condvar::default(), Mutex::default());
+        let threads = Self(Arc::new(Crew(Arc::new(Queue { state, ready, regular, tray }))));
+        threads.0.0.add()?;
+        Ok(threads)
+    }
+
+    /// Has a free thread look at `desk`; `false` where there is no thread at all.
+    pub(super) fn call(&self, desk: &Arc<Desk>) -> bool {
+        self.0.0.push(desk)
+    }
+
+    pub(super) fn load(&self) -> Load {
+        let state = self.0.0.state.lock();
+        let backlog = (!state.desks.is_empty()).then_some(state.taken);
+        let active = state.active() > 0;
+        drop(state);
+        // In this order: a thread lays down its answer before it is idle.
+        let busy = active || backlog.is_some() || !self.0.0.tray.lock().is_empty();
+        Load { backlog, busy }
+    }
+
+    /// Has another thread help those that are at work: all of them hang.
+    pub(super) fn help(&self) {
+        let mut state = self.0.0.state.lock();
+        (state.hung, state.hung_since) = (state.active(), state.taken);
+        drop(state);
+        self.0.0.help(self.0.0.regular * 2);
+    }
+
+    /// Lays down an answer that may wait.
+    pub(super) fn lay_down(&self, input: Input) {
+        self.0.0.tray.lock().push(input);
+    }
+
+    /// Takes the answers, in exchange for an empty tray.
+    pub(super) fn take_tray(&self, tray: &mut Vec<Input>) {
+        std::mem::swap(&mut *self.0.0.tray.lock(), tray);
+    }
+}
+
+/// A thread of the queue, for as long as it is there.
+struct Present(Arc<Queue>);
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.state.lock().threads -= 1;
+    }
+}
+
+impl Queue {
+    fn push(&self, desk: &Arc<Desk>) -> bool {
+        let mut state = self.state.lock();
+        state.desks.push_back(Arc::clone(desk));
+        // A thread that is at work takes this, too: calls are short as a rule.
+        if state.active() <= state.hung {
+            self.wake_one(&mut state);
+        }
+        state.threads > 0
+    }
+
+    /// Has one more thread work on what waits, if there may be so many.
+    fn help(self: &Arc<Self>, most: usize) {
+        let mut state = self.state.lock();
+        if state.desks.is_empty() || state.waking {
+            return;
+        }
+        if !self.wake_one(&mut state) && state.threads < most {
+            drop(state);
+            // Those that there are do the work, if slower.
+            let _ = self.add();
+        }
+    }
+
+    /// Wakes a thread; `false` where none is idle.
+    fn wake_one(&self, state: &mut State) -> bool {
+        let idle = state.idle > 0;
+        if idle && !state.waking {
+            state.waking = true;
+            self.ready.notify_one();
+        }
+        idle
+    }
+
+    fn add(self: &Arc<Self>) -> Result<(), Error> {
+        self.state.lock().threads += 1;
+        // Counts the thread out also if it is never started.
+        let present = Present(Arc::clone(self));
+        start("lock", move || present.0.serve())
+    }
+
+    fn close(&self) {
+        self.state.lock().closed = true;
+        self.ready.notify_all();
+    }
+
+    fn serve(self: &Arc<Self>) {
+        while let Some((desk, number)) = self.next() {
+            let Served { again, slow } = desk.serve();
+            self.came_back(number);
+            if again {
+                self.push(&desk);
+            }
+            if slow {
+                self.help(self.regular);
+            }
+        }
+    }
+
+    fn came_back(&self, number: u64) {
+        let mut state = self.state.lock();
+        if number <= state.hung_since {
+            state.hung = state.hung.saturating_sub(1);
+        }
+    }
+
+    /// The next desk and its number; `None` when the thread is of no use any more.
+    fn next(&self) -> Option<(Arc<Desk>, u64)> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(desk) = state.desks.pop_front() {
+                state.taken += 1;
+                return Some((desk, state.taken));
+            }
+            if state.closed || state.threads - state.hung > self.regular {
+                return None;
+            }
+            state.idle += 1;
+            state = self.ready.wait(state);
+            state.idle -= 1;
+            state.waking = false;
+        }
+    }
+}

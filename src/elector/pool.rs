@@ -1,0 +1,254 @@
+//! Many elections in one process, on a handful of threads.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::config::{Config, Settings};
+use crate::elector::desk::LockClient;
+use crate::elector::engine::{Engine, Population, Serves};
+use crate::elector::handle::{Done, ElectorHandle, RunState, Running, Shared};
+use crate::elector::inbox::{Input, Outlet, inbox};
+use crate::elector::lock_threads::LockThreads;
+use crate::elector::seat::{Run, Seat, Work};
+use crate::elector::threads;
+use crate::elector::worker::Workshop;
+use crate::error::Error;
+use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crate::sync::{AtomicU64, Mutex, Ordering};
+
+/// So many locks can be asked at a time.
+const LOCK_THREADS: NonZeroUsize = NonZeroUsize::new(4).expect("is not zero");
+
+/// Runs any number of elections on a handful of threads, whatever their locks and settings.
+///
+/// One thread keeps the deadlines of all, a few ask the locks, and one calls
+/// [`on_new_leader`](crate::LeaderCallbacks::on_new_leader) and
+/// [`on_event`](crate::Config::on_event), for one election after the other: a slow callback delays
+/// those of others, but never an election. Only a term with `on_started_leading` or
+/// `on_stopped_leading` has a thread of its own for each.
+///
+/// A lock whose call hangs keeps one lock thread, and its own election from renewing. When all of
+/// them hang, as many again are started. If those hang too, every election of the pool loses its
+/// lease at its deadline, and its [`is_leader`](ElectorHandle::is_leader) is false from then on.
+///
+/// A lock that has no waker ([`Lock::wake_with`](crate::Lock::wake_with)) is only polled here. What
+/// is due within five milliseconds is done together.
+///
+/// ```
+/// use leaderelection::{Config, ElectorPool, MemoryLock, Outcome};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = ElectorPool::new();
+/// let mut shards = Vec::new();
+/// for shard in 0..100 {
+///     let lock = MemoryLock::new();
+///     shards.push(pool.spawn(Config::new(lock).identity(format!("node-7, shard {shard}")))?);
+/// }
+/// // Whoever holds a handle works in its term, for as long as this is some:
+/// let term = shards[42].term();
+///
+/// for shard in &shards {
+///     shard.stop();
+/// }
+/// for shard in shards {
+///     assert_eq!(shard.join()?, Outcome::Stopped);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Dropping the pool tells all elections to stop and does not wait.
+pub struct ElectorPool {
+    clock: Clock,
+    lock_threads: NonZeroUsize,
+    population: Population,
+    /// How many elections were ever begun.
+    started: AtomicU64,
+    /// Of the election that was begun last.
+    settings: Mutex<Option<Arc<Settings>>>,
+    threads: Mutex<Option<Threads>>,
+}
+
+/// The ends of the threads.
+#[derive(Clone)]
+struct Threads {
+    inbox: Sender<Input>,
+    lock_threads: LockThreads,
+    workshop: Workshop,
+    /// Disconnects when the election thread has ended.
+    ended: Receiver<()>,
+}
+
+impl ElectorPool {
+    /// A pool of no elections. Nothing runs before the first.
+    pub fn new() -> Self {
+        Self {
+            clock: Clock::system(),
+            lock_threads: LOCK_THREADS,
+            population: Population::default(),
+            started: AtomicU64::new(0),
+            settings: Mutex::default(),
+            threads: Mutex::default(),
+        }
+    }
+
+    /// How many locks can be asked at a time; while all of these hang, up to as many again.
+    /// Default: 4.
+    #[must_use]
+    pub fn lock_threads(mut self, count: NonZeroUsize) -> Self {
+        self.lock_threads = count;
+        self
+    }
+
+    /// The clock to measure leases on, instead of those of the configurations. Default: the
+    /// machine's.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Campaigns, and leads one term. Dropping the handle stops that.
+    ///
+    /// Without [`on_started_leading`](crate::LeaderCallbacks::on_started_leading), whoever has the
+    /// handle works in [`ElectorHandle::term`]: [`stop`](ElectorHandle::stop),
+    /// [`report`](ElectorHandle::report), [`join`](ElectorHandle::join) and a drop say that this
+    /// work has ended. A term that ends otherwise, by its limit, waits for that, and at most the
+    /// drain timeout: then its lease is not released, but runs out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] if a setting is wrong, [`Error::Thread`] if the first election can't start
+    /// the threads of the pool.
+    pub fn spawn(&self, config: Config) -> Result<ElectorHandle, Error> {
+        self.start(config, false)
+    }
+
+    /// As [`ElectorPool::spawn`], but campaigns again after each term that was lost or has reached
+    /// its limit.
+    ///
+    /// # Errors
+    ///
+    /// As [`ElectorPool::spawn`].
+    pub fn spawn_forever(&self, config: Config) -> Result<ElectorHandle, Error> {
+        self.start(config, true)
+    }
+
+    /// How many elections have not ended.
+    pub fn len(&self) -> usize {
+        usize::try_from(self.population.load(Ordering::SeqCst)).unwrap_or(usize::MAX)
+    }
+
+    /// Whether every election has ended.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Waits until every election has ended, each by itself or by its handle.
+    pub fn join(self) {
+        if let Some(threads) = self.close(false) {
+            let _ = threads.ended.recv();
+        }
+    }
+
+    /// Tells every election to stop, waits for their ends, for at most `timeout`, and returns how
+    /// many have not ended by then. They go on ending.
+    pub fn shutdown(self, timeout: Duration) -> usize {
+        if let Some(threads) = self.close(true)
+            && threads.ended.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout)
+        {
+            return self.len();
+        }
+        0
+    }
+
+    fn start(&self, config: Config, again: bool) -> Result<ElectorHandle, Error> {
+        config.validate()?;
+        let settings = self.shared_settings(config.settings());
+        let clock = self.clock.clone();
+        let mut lock = config.lock;
+        let describe = lock.describe().into();
+        let Threads { inbox, lock_threads, workshop, .. } = self.threads()?;
+        let id = self.started.fetch_add(1, Ordering::SeqCst);
+        let worker = workshop.worker(&config.callbacks, config.on_event);
+        let state = RunState::new(Outlet::new(inbox.clone(), id), worker);
+        lock.wake_with(state.waker());
+        let done = Done::new(&state);
+        let lock = LockClient::new(lock, describe, clock.clone(), lock_threads);
+        let shared = Arc::new(Shared::new(clock.clone()));
+        let running = Running::claim(&shared)?;
+        let handle = ElectorHandle::new(done, Arc::clone(&shared));
+        let work = match (&config.callbacks.started, &config.callbacks.stopped) {
+            (None, None) => Work::Holder,
+            _ => Work::Callbacks(Box::new(config.callbacks)),
+        };
+        let run = Run { settings, clock, shared, state, lock, work, again };
+        self.population.fetch_add(1, Ordering::SeqCst);
+        let _ = inbox.try_send(Input::Spawn(Box::new(Seat::new(run, running))));
+        Ok(handle)
+    }
+
+    /// The settings of the election before, if they are the same: there may be thousands.
+    fn shared_settings(&self, settings: Settings) -> Arc<Settings> {
+        let mut latest = self.settings.lock();
+        match &*latest {
+            Some(same) if **same == settings => Arc::clone(same),
+            _ => Arc::clone(latest.insert(Arc::new(settings))),
+        }
+    }
+
+    /// The threads, which the first election starts.
+    fn threads(&self) -> Result<Threads, Error> {
+        let mut threads = self.threads.lock();
+        if let Some(threads) = &*threads {
+            return Ok(threads.clone());
+        }
+        Ok(threads.insert(self.start_threads()?).clone())
+    }
+
+    fn start_threads(&self) -> Result<Threads, Error> {
+        let workshop = Workshop::start()?;
+        let lock_threads = LockThreads::start(self.lock_threads.get())?;
+        let (sender, inbox) = inbox();
+        let (alive, ended) = bounded(0);
+        let serves = Serves::Many(Arc::clone(&self.population));
+        let mut engine = Engine::new(self.clock.clone(), inbox, lock_threads.clone(), serves);
+        threads::start("main", move || {
+            let _alive: Sender<()> = alive;
+            engine.run();
+        })?;
+        Ok(Threads { inbox: sender, lock_threads, workshop, ended })
+    }
+
+    /// No further election comes.
+    fn close(&self, stop: bool) -> Option<Threads> {
+        let threads = self.threads.lock().take()?;
+        if stop {
+            let _ = threads.inbox.try_send(Input::StopAll);
+        }
+        let _ = threads.inbox.try_send(Input::Close);
+        Some(threads)
+    }
+}
+
+impl Default for ElectorPool {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ElectorPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ElectorPool").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for ElectorPool {
+    fn drop(&mut self) {
+        self.close(true);
+    }
+}

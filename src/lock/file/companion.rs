@@ -1,0 +1,305 @@
+//! The companion: a locked file that shows other processes of this host that this one lives.
+//!
+//! The kernel holds the lock (`flock`) until the last descriptor of it is closed, which is when
+//! the process has ended, and every other that inherited the descriptor. So who gets the lock has
+//! proof that all of them are gone, though not why. This file must not know what a record is.
+
+use std::fmt;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use rustix::io::Errno;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::clock::entropy;
+use crate::error::{Failure, LockError};
+use crate::lock::file::place::{Place, Unusable, bases, id_of_file};
+use crate::lock::file::step::DirectoryId;
+use crate::sync::Mutex;
+
+/// Beyond so many names in a directory, some are examined and those of the dead removed. Until then
+/// they stay: who waits for a dead process's lease may still want its proof.
+const MANY_NAMES: usize = 32;
+
+/// So many are examined.
+const MOST_EXAMINED: usize = 64;
+
+/// A file that is locked for as long as this process lives, so that other candidates of this user
+/// on this host need not wait out the lease of a leader that is proven to be dead.
+///
+/// [`FileLock`](crate::FileLock) makes it before the first claim. It lies in a directory of this
+/// user alone, in memory: in `$XDG_RUNTIME_DIR`, `/run/user/UID`, `/run` (root), or `/dev/shm`.
+///
+/// **Work that is another process**, such as a child that a leader has started, may outlive this
+/// one; then its death must prove nothing. Hand such a process a [`descriptor`](Self::descriptor).
+#[derive(Clone)]
+pub struct Companion(Arc<Inner>);
+
+struct Inner {
+    file: File,
+    place: Place,
+    id: CompanionId,
+    /// Locked by this process alone, once others may hold the lock of the companion too.
+    elector: Mutex<Option<File>>,
+}
+
+/// Which file a companion is, as it stands in a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CompanionId {
+    /// Its name. Drawn by the system, not by a generator of this process: a virtual machine may be
+    /// copied with such a generator's state.
+    pub nonce: u64,
+    /// The device that it lies on.
+    pub device: u64,
+    /// Its inode there: no other file's for as long as it is open anywhere.
+    pub inode: u64,
+}
+
+/// What trying a lock has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tried {
+    /// Nobody holds it; it was taken, and given back.
+    Free,
+    /// Somebody holds it.
+    Busy,
+    /// The system does not tell.
+    NotKnown,
+}
+
+static OF_PROCESS: LazyLock<Mutex<Option<Companion>>> = LazyLock::new(Mutex::default);
+
+impl Companion {
+    /// The companion of this process, which is made when it is first asked for, and kept.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`: there is no directory for it, or locks don't work there. Then nothing is ever
+    /// concluded from the end of this process.
+    pub fn of_process() -> Result<Self, LockError> {
+        let mut known = OF_PROCESS.lock();
+        if let Some(companion) = &*known {
+            return Ok(companion.clone());
+        }
+        let made = Self::make_in_any(&bases())?;
+        *known = Some(made.clone());
+        Ok(made)
+    }
+
+    /// A descriptor for another process that does this one's work: until it is closed too, nothing
+    /// is concluded from the end of this process. It is closed on `exec`, so send it by a socket,
+    /// or let a duplicate without that flag be inherited, as `elect` does.
+    ///
+    /// # Errors
+    ///
+    /// If this process can have no more descriptors.
+    pub fn descriptor(&self) -> std::io::Result<OwnedFd> {
+        let duplicate = self.0.file.as_fd().try_clone_to_owned()?;
+        let mut elector = self.0.elector.lock();
+        if elector.is_none() {
+            // No more than a hint depends on it.
+            *elector = self.0.make_elector().ok();
+        }
+        Ok(duplicate)
+    }
+
+    /// Removes the file of this process's companion, if there is one: for a process that has led
+    /// and will never again. From then on its end proves nothing.
+    ///
+    /// Who does not call this leaves an empty file behind, which others remove in time.
+    pub fn retire() {
+        if let Some(companion) = &*OF_PROCESS.lock() {
+            companion.0.remove();
+        }
+    }
+
+    /// Makes one in the first of these directories that will do.
+    pub(super) fn make_in_any(bases: &[PathBuf]) -> Result<Self, LockError> {
+        let mut last = Unusable { path: PathBuf::new(), hint: "there is none", errno: None };
+        for base in bases {
+            match Place::make(base).and_then(|place| Self::make_in(place, lock_alone)) {
+                Ok(companion) => {
+                    companion.bury_others();
+                    return Ok(companion);
+                }
+                Err(unusable) => last = unusable,
+            }
+        }
+        let mut failure = Failure::new("make a companion in", last.path.display())
+            .hint(format!("{}; a leader's death can't be proven without", last.hint));
+        if let Some(errno) = last.errno {
+            failure = failure.source(std::io::Error::from(errno));
+        }
+        Err(LockError::Unavailable(failure))
+    }
+
+    /// Makes one whose lock is taken by `lock`.
+    pub(super) fn make_in(
+        place: Place,
+        lock: impl FnOnce(&File) -> Tried,
+    ) -> Result<Self, Unusable> {
+        let path = place.path.clone();
+        let failed = |errno| Unusable {
+            path: path.clone(),
+            hint: "a file can't be made there",
+            errno: Some(errno),
+        };
+        // Locked before it has a name, so that nobody finds it without its lock.
+        let file = place.unnamed_file().map_err(failed)?;
+        let locked = lock(&file) == Tried::Free;
+        let DirectoryId { device, inode } = id_of_file(&file).map_err(failed)?;
+        let id = CompanionId { nonce: entropy(), device, inode };
+        place.name(&file, &id.name()).map_err(failed)?;
+        let companion = Self(Arc::new(Inner { file, place, id, elector: Mutex::default() }));
+        if locked && companion.excludes_others() {
+            return Ok(companion);
+        }
+        Err(Unusable { path, hint: "locks don't exclude each other there", errno: None })
+    }
+
+    /// The self-test: a lock that any other open file can get as well proves nothing.
+    fn excludes_others(&self) -> bool {
+        let other = self.0.place.open_file(&self.0.id.name());
+        other.is_ok_and(|(other, id)| {
+            id == self.0.id.file()
+                && try_shared(&other) == Tried::Busy
+                && try_alone(&other) == Tried::Busy
+        })
+    }
+
+    /// Which file it is.
+    pub(super) fn id(&self) -> CompanionId {
+        self.0.id
+    }
+
+    /// Removes some files that the dead have left, where there are many.
+    fn bury_others(&self) {
+        let names = self.0.place.names();
+        if names.len() <= MANY_NAMES {
+            return;
+        }
+        // Begins anywhere, so that those of the living can't hide the others for ever.
+        let start = self.0.id.nonce as usize % names.len();
+        for name in names.iter().cycle().skip(start).take(names.len().min(MOST_EXAMINED)) {
+            if is_name(name)
+                && let Ok((file, id)) = self.0.place.open_file(name)
+                && try_shared(&file) == Tried::Free
+            {
+                bury(&self.0.place, name, id);
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn make_elector(&self) -> Result<File, Errno> {
+        let file = self.place.unnamed_file()?;
+        lock_alone(&file);
+        self.place.name(&file, &elector_of(&self.id.name()))?;
+        Ok(file)
+    }
+
+    fn remove(&self) {
+        bury(&self.place, &self.id.name(), self.id.file());
+    }
+}
+
+/// Removes the companion `name`, if it still is `file`, and what belongs to it.
+pub(super) fn bury(place: &Place, name: &str, file: DirectoryId) {
+    if place.remove(name, file) {
+        let _ = place.remove_any(&elector_of(name));
+    }
+}
+
+/// The file that is locked by the elector's process alone, when others hold its companion's lock
+/// too. Nothing but a hint depends on it: whoever holds that lock, the elector itself is gone.
+pub(super) fn elector_of(companion: &str) -> String {
+    format!("{companion}.elector")
+}
+
+/// Its name goes before its lock: who finds the lock free and the name in place knows that this has
+/// not run, so that the process ended with all that it did.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+impl fmt::Debug for Companion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path: &Path = &self.0.place.path.join(self.0.id.name());
+        f.debug_tuple("Companion").field(&path).finish()
+    }
+}
+
+impl CompanionId {
+    /// Its name in its directory.
+    pub(super) fn name(&self) -> String {
+        format!("{:016x}.alive", self.nonce)
+    }
+
+    pub(super) fn file(&self) -> DirectoryId {
+        DirectoryId { device: self.device, inode: self.inode }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let nonce = name.strip_suffix(".alive");
+    nonce.is_some_and(|nonce| nonce.len() == 16 && nonce.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Takes the lock for good, if nobody has it.
+pub(super) fn lock_alone(file: &File) -> Tried {
+    // The standard library's method of this name would be taken without the trait's.
+    said(fs2::FileExt::try_lock_exclusive(file))
+}
+
+fn try_alone(file: &File) -> Tried {
+    given_back(file, said(fs2::FileExt::try_lock_exclusive(file)))
+}
+
+/// Whether the lock could be taken. Shared, so that those who try at once don't refuse each other.
+pub(super) fn try_shared(file: &File) -> Tried {
+    given_back(file, said(fs2::FileExt::try_lock_shared(file)))
+}
+
+fn said(result: std::io::Result<()>) -> Tried {
+    match result.map_err(|error| error.raw_os_error()) {
+        Ok(()) => Tried::Free,
+        Err(errno) if errno == Some(Errno::WOULDBLOCK.raw_os_error()) => Tried::Busy,
+        Err(_) => Tried::NotKnown,
+    }
+}
+
+fn given_back(file: &File, tried: Tried) -> Tried {
+    if tried == Tried::Free {
+        let _ = fs2::FileExt::unlock(file);
+    }
+    tried
+}
+
+/// `NONCE-DEVICE-INODE`: a text of its own would be longer, and there are few bytes.
+impl Serialize for CompanionId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:016x}-{}-{}", self.nonce, self.device, self.inode))
+    }
+}
+
+impl<'de> Deserialize<'de> for CompanionId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse(&text).ok_or_else(|| serde::de::Error::custom("a companion is NONCE-DEVICE-INODE"))
+    }
+}
+
+fn parse(text: &str) -> Option<CompanionId> {
+    let mut parts = text.split('-');
+    let nonce = parts.next().filter(|nonce| nonce.len() == 16)?;
+    let mut number =
+        || parts.next().filter(|n| n.bytes().all(|b| b.is_ascii_digit()))?.parse().ok();
+    let (device, inode) = (number()?, number()?);
+    let nonce = nonce.bytes().all(|b| b.is_ascii_hexdigit()).then_some(nonce)?;
+    let nonce = u64::from_str_radix(nonce, 16).ok()?;
+    parts.next().is_none().then_some(CompanionId { nonce, device, inode })
+}

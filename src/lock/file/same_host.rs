@@ -1,0 +1,168 @@
+//! What is known of a holder on this same host: whether its process still lives.
+//!
+//! A proof of death rests on this: a holder takes its companion's lock before its first claim, and
+//! the kernel drops that lock when the last process that has it open is gone, with every system
+//! call of it returned. So whoever finds in a record of this boot the companion that stands under
+//! its name in a directory of this user alone, and gets its lock, knows that nothing of that
+//! term's work runs any more in those processes.
+//!
+//! What the dead had sent to a server may still arrive there: a renewal, a release or a claim. Each
+//! is the creation of one name. If it comes first, the claim that this proof allows finds the name
+//! taken and is a conflict; if it comes second, it finds the name taken itself. So a proof is no
+//! more than a reason not to wait, as a release is.
+//!
+//! Whatever is not exactly as it should be means "not known", and the lease is waited for.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use crate::lock::file::bell::Bell;
+use crate::lock::file::companion::{self, Companion, CompanionId, Tried, elector_of, try_shared};
+use crate::lock::file::entry::{BootId, Entry, HolderFacts};
+use crate::lock::file::place::{Place, bases};
+use crate::record::Liveness;
+
+/// Which companion a lock has.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Own {
+    /// The process's.
+    #[default]
+    OfProcess,
+    /// None, and others' are not looked at.
+    Off,
+    /// One of its own in the first of these directories, which stand for the usual ones.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests need more than one a process"))]
+    In(Vec<PathBuf>),
+}
+
+/// The companions of this lock and of the holder that it looks at.
+#[derive(Debug)]
+pub(super) struct SameHost {
+    own: Own,
+    boot: Option<BootId>,
+    companion: Option<Companion>,
+    probe: Option<Probe>,
+}
+
+/// A holder's companion.
+#[derive(Debug)]
+struct Probe {
+    id: CompanionId,
+    /// `None` where nothing stands under its name.
+    found: Option<(Place, Arc<File>)>,
+    /// It was seen to be of the dead.
+    dead: bool,
+}
+
+impl SameHost {
+    pub(super) fn new(own: Own, boot: Option<BootId>) -> Self {
+        Self { own, boot, companion: None, probe: None }
+    }
+
+    /// What is to stand in a claim, so that others can tell whether this process lives. Makes the
+    /// companion, if need be.
+    pub(super) fn facts(&mut self) -> Option<HolderFacts> {
+        let boot = self.boot.clone()?;
+        if self.companion.is_none() {
+            let made = match &self.own {
+                Own::Off => return None,
+                Own::OfProcess => Companion::of_process(),
+                Own::In(bases) => Companion::make_in_any(bases),
+            };
+            match made {
+                Ok(companion) => self.companion = Some(companion),
+                Err(error) => {
+                    log::debug!("{error}");
+                    return None;
+                }
+            }
+        }
+        let companion = self.companion.as_ref()?.id();
+        Some(HolderFacts { boot, companion })
+    }
+
+    #[cfg(test)]
+    pub(super) fn companion(&self) -> Option<&Companion> {
+        self.companion.as_ref()
+    }
+
+    /// Whether the process that wrote `entry` lives; its end rings the bell, if there is one.
+    pub(super) fn liveness(&mut self, entry: &Entry, bell: Option<&mut Bell>) -> Liveness {
+        let Some(facts) = &entry.holder else { return Liveness::Unknown };
+        // Another boot's lock is gone with that kernel, and another machine's can't be seen.
+        if matches!(self.own, Own::Off) || self.boot.as_ref() != Some(&facts.boot) {
+            return Liveness::Unknown;
+        }
+        if self.probe.as_ref().is_none_or(|probe| probe.id != facts.companion) {
+            self.probe = Probe::find(facts.companion, &self.bases());
+        }
+        let Some(probe) = &mut self.probe else { return Liveness::Unknown };
+        if let (Some((_, companion)), Some(bell)) = (&probe.found, bell) {
+            bell.listen_to_companion(probe.id, companion);
+        }
+        probe.look()
+    }
+
+    fn bases(&self) -> Vec<PathBuf> {
+        match &self.own {
+            Own::In(bases) => bases.clone(),
+            Own::OfProcess | Own::Off => bases(),
+        }
+    }
+
+    /// Removes what the dead predecessor has left: its lease is this lock's now, so nobody needs
+    /// the proof any more.
+    pub(super) fn bury(&mut self) {
+        if let Some(Probe { id, found: Some((place, _)), dead: true }) = self.probe.take() {
+            companion::bury(&place, &id.name(), id.file());
+        }
+    }
+}
+
+impl Probe {
+    /// `None` where looking failed for a reason that may pass.
+    fn find(id: CompanionId, bases: &[PathBuf]) -> Option<Self> {
+        let mut surely_absent = true;
+        for base in bases {
+            let opened =
+                Place::open(base).map_err(|unusable| unusable.errno).and_then(|place| match place
+                    .open_file(&id.name())
+                {
+                    Ok((file, found)) => Ok((place, file, found)),
+                    Err(errno) => Err(Some(errno)),
+                });
+            match opened {
+                Ok((place, file, found)) if found == id.file() => {
+                    return Some(Self { id, found: Some((place, file.into())), dead: false });
+                }
+                Ok(_) | Err(None | Some(Errno::NOENT)) => {}
+                Err(_) => surely_absent = false,
+            }
+        }
+        surely_absent.then_some(Self { id, found: None, dead: false })
+    }
+
+    fn look(&mut self) -> Liveness {
+        let Some((place, file)) = &self.found else { return Liveness::Unknown };
+        match try_shared(file) {
+            // Held by its work, perhaps for long, and no sign that it will be renewed.
+            Tried::Busy if self.has_lost_its_elector(place) => Liveness::Unknown,
+            Tried::Busy => Liveness::Alive,
+            // Only after the lock was had: a process that gives its companion up takes the name
+            // away first.
+            Tried::Free if place.identify(&self.id.name()) == Ok(self.id.file()) => {
+                self.dead = true;
+                Liveness::Dead
+            }
+            Tried::Free | Tried::NotKnown => Liveness::Unknown,
+        }
+    }
+
+    fn has_lost_its_elector(&self, place: &Place) -> bool {
+        let elector = place.open_file(&elector_of(&self.id.name()));
+        elector.is_ok_and(|(elector, _)| try_shared(&elector) == Tried::Free)
+    }
+}

@@ -1,0 +1,333 @@
+//! Wake-ups: file events of this host, so that a candidate need not wait for its next poll.
+//!
+//! One inotify instance and one thread serve a whole process: a user has 128 instances by default.
+//! The thread is started with the first watch and ends with the last. Where a watch can't be had,
+//! or what changes does so on another host, there is no event, and the poll finds it. An event is
+//! no more than a reason to look, so one too many does no harm either.
+//!
+//! This file must not know what a look finds.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::mem::MaybeUninit;
+use std::num::NonZeroU64;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{
+    CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init, remove_watch,
+};
+use rustix::io::Errno;
+
+use crate::clock::{Clock, Instant};
+use crate::lock::file::companion::{Tried, try_shared};
+use crate::lock::waker::Waker;
+use crate::sync::{AtomicBool, Mutex, Ordering, start_thread};
+
+/// A closed file's event comes before its lock is dropped: so often it is tried at once, giving the
+/// processor to whoever is about to drop it,
+const TRIES_AT_ONCE: u32 = 50;
+/// then after this wait, and twice that, and so on,
+const FIRST_WAIT: Duration = Duration::from_micros(50);
+/// up to this one.
+const LONGEST_WAIT: Duration = Duration::from_millis(20);
+
+/// The events of a buffer are delivered together.
+const BUFFER_BYTES: usize = 4096;
+
+/// What is listened for.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// A name of a generation that comes up in a lock's directory.
+    Directory,
+    /// The end of whoever has this file locked.
+    Companion(Arc<File>),
+}
+
+/// Watches files for a process, as long as any is to be watched.
+pub(super) struct Listener {
+    open: fn() -> Result<OwnedFd, Errno>,
+    instance: Mutex<Option<Instance>>,
+}
+
+struct Instance {
+    inotify: Arc<OwnedFd>,
+    ears: HashMap<i32, Vec<Arc<Ear>>>,
+    /// Watches that are being added: their numbers may be those of watches that are there.
+    adding: usize,
+    has_thread: bool,
+}
+
+/// Who listens.
+struct Ear {
+    target: Target,
+    waker: Waker,
+    /// Events may still come.
+    live: AtomicBool,
+}
+
+impl Ear {
+    fn ring(&self) {
+        // Whoever does not listen any more drops the watch.
+        let _ = self.waker.wake();
+    }
+}
+
+/// A watch, until it is dropped.
+pub(super) struct Watch {
+    listener: Arc<Listener>,
+    number: i32,
+    ear: Arc<Ear>,
+}
+
+impl Watch {
+    /// Whether events may still come: not once what was watched has been removed or moved.
+    pub(super) fn is_live(&self) -> bool {
+        self.ear.live.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.listener.remove(self.number, &self.ear);
+    }
+}
+
+static OF_PROCESS: LazyLock<Arc<Listener>> = LazyLock::new(|| {
+    Arc::new(Listener::new(|| init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)))
+});
+
+impl Listener {
+    pub(super) fn of_process() -> Arc<Self> {
+        Arc::clone(&OF_PROCESS)
+    }
+
+    /// One whose instance of inotify comes from `open`.
+    pub(super) fn new(open: fn() -> Result<OwnedFd, Errno>) -> Self {
+        Self { open, instance: Mutex::default() }
+    }
+
+    /// Watches what `file` is opened on. Whoever looks after this has returned misses no change
+    /// that comes later. `None` where it can't be watched.
+    pub(super) fn watch(
+        self: &Arc<Self>,
+        file: BorrowedFd<'_>,
+        target: Target,
+        waker: &Waker,
+    ) -> Option<Watch> {
+        let flags = match target {
+            Target::Directory => {
+                WatchFlags::CREATE
+                    | WatchFlags::MOVED_TO
+                    | WatchFlags::DELETE_SELF
+                    | WatchFlags::MOVE_SELF
+            }
+            Target::Companion(_) => WatchFlags::CLOSE_WRITE,
+        };
+        let inotify = self.begin_adding().ok()?;
+        // Not under the mutex: a call on a hung file system must not hold up other locks.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let number = add_watch(&inotify, path, flags);
+        let ear = Arc::new(Ear { target, waker: waker.clone(), live: AtomicBool::new(true) });
+        let number = self.end_adding(number.ok(), &ear)?;
+        Some(Watch { listener: Arc::clone(self), number, ear })
+    }
+
+    /// Whether there is neither an instance nor a thread.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.instance.lock().is_none()
+    }
+
+    fn begin_adding(&self) -> Result<Arc<OwnedFd>, Errno> {
+        let mut instance = self.instance.lock();
+        let instance = match &mut *instance {
+            Some(instance) => instance,
+            none => none.insert(Instance {
+                inotify: Arc::new((self.open)()?),
+                ears: HashMap::new(),
+                adding: 0,
+                has_thread: false,
+            }),
+        };
+        instance.adding += 1;
+        Ok(Arc::clone(&instance.inotify))
+    }
+
+    fn end_adding(self: &Arc<Self>, number: Option<i32>, ear: &Arc<Ear>) -> Option<i32> {
+        let mut slot = self.instance.lock();
+        let instance = slot.as_mut()?;
+        instance.adding -= 1;
+        if let Some(number) = number {
+            instance.ears.entry(number).or_default().push(Arc::clone(ear));
+            instance.has_thread = instance.has_thread || self.start_thread(&instance.inotify);
+        }
+        instance.forget_unheard();
+        let watched = number.filter(|_| instance.has_thread);
+        if !instance.has_thread && instance.adding == 0 {
+            *slot = None;
+        }
+        watched
+    }
+
+    fn start_thread(self: &Arc<Self>, inotify: &Arc<OwnedFd>) -> bool {
+        let (listener, inotify) = (Arc::clone(self), Arc::clone(inotify));
+        start_thread("file-events".into(), move || listener.listen(&inotify)).is_ok()
+    }
+
+    fn remove(&self, number: i32, ear: &Arc<Ear>) {
+        let mut slot = self.instance.lock();
+        let Some(instance) = &mut *slot else { return };
+        let Some(ears) = instance.ears.get_mut(&number) else { return };
+        ears.retain(|other| !Arc::ptr_eq(other, ear));
+        if ears.is_empty() {
+            instance.forget_unheard();
+        }
+    }
+
+    fn listen(&self, inotify: &OwnedFd) {
+        // The retries are shorter than what the system may add to a wait by default.
+        let _ = rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN));
+        let clock = Clock::system();
+        let mut closed = Vec::new();
+        loop {
+            wait(inotify, &closed, &clock);
+            for ear in self.take_events(inotify) {
+                match &ear.target {
+                    Target::Companion(_) if ear.live.load(Ordering::Acquire) => {
+                        closed.push(Closed::new(ear, clock.now()));
+                    }
+                    _ => ear.ring(),
+                }
+            }
+            closed.retain_mut(|closed| closed.is_still_locked(clock.now()));
+            if self.is_over() {
+                return;
+            }
+        }
+    }
+
+    /// Who is to hear of what has happened.
+    fn take_events(&self, inotify: &OwnedFd) -> Vec<Arc<Ear>> {
+        let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
+        let mut reader = Reader::new(inotify, &mut buffer);
+        let mut heard = Vec::new();
+        let mut slot = self.instance.lock();
+        let Some(instance) = &mut *slot else { return heard };
+        // One buffer at most, so that the ears are not kept waiting.
+        while let Ok(event) = reader.next() {
+            let name = event.file_name().map(|name| name.to_bytes());
+            instance.hear(event.wd(), event.events(), name, &mut heard);
+            if reader.is_buffer_empty() {
+                break;
+            }
+        }
+        heard
+    }
+
+    fn is_over(&self) -> bool {
+        let mut slot = self.instance.lock();
+        let idle = slot.as_ref().is_none_or(|instance| {
+            instance.adding == 0 && instance.ears.values().all(Vec::is_empty)
+        });
+        if idle {
+            *slot = None;
+        }
+        idle
+    }
+}
+
+impl Instance {
+    /// Ends the watches that nobody needs. One that is being added may turn out to have the number
+    /// of any of them, so then they are kept.
+    fn forget_unheard(&mut self) {
+        if self.adding > 0 {
+            return;
+        }
+        let inotify = &self.inotify;
+        self.ears.retain(|&number, ears| {
+            if ears.is_empty() {
+                // Its last event wakes the thread, which ends if this was the last watch.
+                let _ = remove_watch(inotify, number);
+            }
+            !ears.is_empty()
+        });
+    }
+
+    fn hear(
+        &mut self,
+        number: i32,
+        events: ReadFlags,
+        name: Option<&[u8]>,
+        heard: &mut Vec<Arc<Ear>>,
+    ) {
+        let lost =
+            ReadFlags::IGNORED | ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT;
+        if events.contains(ReadFlags::QUEUE_OVERFLOW) {
+            heard.extend(self.ears.values().flatten().cloned());
+        } else if events.intersects(lost) {
+            let ears = self.ears.get(&number).map_or(&[][..], Vec::as_slice);
+            for ear in ears {
+                ear.live.store(false, Ordering::Release);
+                heard.push(Arc::clone(ear));
+            }
+            if events.contains(ReadFlags::IGNORED) {
+                self.ears.remove(&number);
+            }
+        } else if name.is_none_or(|name| name.starts_with(b"g.")) {
+            heard.extend(self.ears.get(&number).into_iter().flatten().cloned());
+        }
+    }
+}
+
+/// A companion that was closed and whose lock is about to be dropped.
+struct Closed {
+    ear: Arc<Ear>,
+    try_at: Instant,
+    wait: Duration,
+}
+
+impl Closed {
+    fn new(ear: Arc<Ear>, now: Instant) -> Self {
+        Self { ear, try_at: now, wait: FIRST_WAIT }
+    }
+
+    /// Rings when the lock is free, or when it is no use to wait for that any more.
+    fn is_still_locked(&mut self, now: Instant) -> bool {
+        if now < self.try_at {
+            return true;
+        }
+        let tries = if self.wait == FIRST_WAIT { TRIES_AT_ONCE } else { 1 };
+        if self.is_free(tries) || self.wait > LONGEST_WAIT {
+            self.ear.ring();
+            return false;
+        }
+        self.try_at = now + self.wait;
+        self.wait *= 2;
+        true
+    }
+
+    fn is_free(&self, tries: u32) -> bool {
+        let Target::Companion(file) = &self.ear.target else { return true };
+        (0..tries).any(|_| {
+            let free = try_shared(file) != Tried::Busy;
+            if !free {
+                std::thread::yield_now();
+            }
+            free
+        })
+    }
+}
+
+/// Until something happens, or a lock is to be tried again.
+fn wait(inotify: &OwnedFd, closed: &[Closed], clock: &Clock) {
+    let next = closed.iter().map(|closed| closed.try_at).min();
+    let timeout = next.map(|at| at.since(clock.now())).map(|span| Timespec {
+        tv_sec: span.as_secs() as i64,
+        tv_nsec: span.subsec_nanos().into(),
+    });
+    // Interrupted or failed: what there is to do is looked for anyway.
+    let _ = poll(&mut [PollFd::new(inotify, PollFlags::IN)], timeout.as_ref());
+}
