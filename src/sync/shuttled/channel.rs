@@ -174,6 +174,13 @@ impl<T> Sender<T> {
     }
 }
 
+impl<T> Sender<T> {
+    /// Whether nothing waits to be received.
+    pub fn is_empty(&self) -> bool {
+        self.0.0.lock().queue.is_empty()
+    }
+}
+
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
         self.0.0.lock().senders += 1;
