@@ -26,6 +26,7 @@ mod bell;
 pub(crate) mod claim;
 mod companion;
 pub(crate) mod entry;
+mod failure;
 pub(crate) mod finish;
 pub(crate) mod layout;
 mod mount;
@@ -58,7 +59,7 @@ use observe::{Content, Head, Observe, Sight};
 pub use options::FileLockOptions;
 use renew::Renew;
 use same_host::SameHost;
-use step::{Class, DirectoryId, Fault, FaultKind, Next, Op, Reply, Step};
+use step::{Class, DirectoryId, Fault, Next, Op, Reply, Step};
 use store::Store;
 use sweep::{Memory, REMOVALS_A_CLAIM, REMOVALS_A_RENEWAL, Sweep, Swept};
 use wake::Listener;
@@ -518,30 +519,6 @@ impl FileLock {
             ));
             LockError::Fatal(failure)
         })
-    }
-
-    fn name(&self, generation: u64) -> String {
-        self.path.join(name_of(generation)).display().to_string()
-    }
-
-    fn error(&self, fault: Fault) -> LockError {
-        let resource = match fault.generation {
-            Some(generation) => self.name(generation),
-            None => self.path.display().to_string(),
-        };
-        let mut failure = Failure::new(fault.operation, resource);
-        if let Some(hint) = fault.hint {
-            failure = failure.hint(hint);
-        }
-        if let Some(errno) = fault.errno {
-            failure = failure.source(std::io::Error::from_raw_os_error(errno.0));
-        }
-        match fault.kind {
-            FaultKind::Conflict => LockError::Conflict(failure),
-            FaultKind::Unavailable => LockError::Unavailable(failure),
-            FaultKind::Indeterminate => LockError::Indeterminate(failure),
-            FaultKind::Fatal => LockError::Fatal(failure),
-        }
     }
 }
 
