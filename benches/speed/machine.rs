@@ -79,7 +79,9 @@ const BUDGET: Duration = Duration::from_secs(5);
 fn read(lock: &mut impl Lock) -> Event {
     Event::Read(match lock.get(BUDGET) {
         Ok(None) => ReadReply::Absent,
-        Ok(Some(observed)) => ReadReply::Found { observed, liveness: leaderelection::Liveness::Unknown },
+        Ok(Some(observed)) => {
+            ReadReply::Found { observed, liveness: leaderelection::Liveness::Unknown }
+        }
         Err(_) => ReadReply::Fatal,
     })
 }
