@@ -14,8 +14,6 @@ use leaderelection::{
     Incarnation, Intent, LeaderElectionRecord, Liveness, Observed, RecordKind, Revision,
 };
 
-use crate::mutants::Mutant;
-
 /// A step of the file protocol that is under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Running {
@@ -140,7 +138,7 @@ impl Candidate {
     fn begin(&mut self, now: Instant, running: Running) {
         self.running = Some(running);
         // A step's first answer is its first call.
-        let ended = self.advance(now, Reply::Begin, None);
+        let ended = self.advance(now, Reply::Begin);
         assert!(ended.is_none(), "every step makes a call");
     }
 
@@ -197,12 +195,7 @@ impl Candidate {
     }
 
     /// Gives the running step the result of its call; the event that its end makes, if it ended.
-    pub fn advance(
-        &mut self,
-        now: Instant,
-        reply: Reply,
-        mutant: Option<Mutant>,
-    ) -> Option<Option<Event>> {
+    pub fn advance(&mut self, now: Instant, reply: Reply) -> Option<Option<Event>> {
         let mut running = self.running.take()?;
         let event = match &mut running {
             Running::Observe(step) => match step.next(now, reply) {
@@ -215,13 +208,7 @@ impl Candidate {
                     let text = text.clone();
                     Some(self.won(now, claimed.directory, claimed.generation, text))
                 }
-                Next::Done(Err(fault)) => match written(fault.kind, mutant, step.generation()) {
-                    Event::Written(WriteReply::Written(revision)) => {
-                        let text = text.clone();
-                        Some(self.won(now, HOME, revision.0, text))
-                    }
-                    other => Some(other),
-                },
+                Next::Done(Err(fault)) => Some(written(fault.kind)),
             },
             Running::Renew(step) => match step.next(now, reply) {
                 Next::Do(op) => return self.wait(running, op),
@@ -232,9 +219,7 @@ impl Candidate {
                     self.sweep_due = true;
                     Some(Event::Written(WriteReply::Written(Revision(generation))))
                 }
-                Next::Done(Err(fault)) => {
-                    Some(written(fault.kind, mutant, fault.generation.unwrap_or(0)))
-                }
+                Next::Done(Err(fault)) => Some(written(fault.kind)),
             },
             Running::Finish(step) => match step.next(now, reply) {
                 Next::Do(op) => return self.wait(running, op),
@@ -242,9 +227,7 @@ impl Candidate {
                     self.head = None;
                     Some(Event::Written(WriteReply::Written(Revision(generation))))
                 }
-                Next::Done(Err(fault)) => {
-                    Some(written(fault.kind, mutant, fault.generation.unwrap_or(0)))
-                }
+                Next::Done(Err(fault)) => Some(written(fault.kind)),
             },
             Running::Sweep(step) => match step.next(now, reply) {
                 Next::Do(op) => return self.wait(running, op),
@@ -293,18 +276,6 @@ impl Candidate {
         true
     }
 
-    /// The generation that a claim under way makes.
-    pub fn claims(&self) -> Option<u64> {
-        match &self.running {
-            Some(Running::Claim(claim, _)) => Some(claim.generation()),
-            _ => None,
-        }
-    }
-
-    pub fn incarnation(&self) -> Incarnation {
-        self.incarnation
-    }
-
     fn observed(
         &mut self,
         sight: Result<Sight, leaderelection::testing::file::Fault>,
@@ -343,14 +314,11 @@ pub const HOME: DirectoryId = DirectoryId { device: 1, inode: 1 };
 /// Half the lease, so that clocks of rates 1 and 2 are just within the bound.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-fn written(kind: FaultKind, mutant: Option<Mutant>, generation: u64) -> Event {
-    Event::Written(match (kind, mutant) {
-        (FaultKind::Indeterminate, Some(Mutant::UnknownIsSuccess)) => {
-            WriteReply::Written(Revision(generation))
-        }
-        (FaultKind::Conflict, _) => WriteReply::Conflict,
-        (FaultKind::Unavailable, _) => WriteReply::Unavailable,
-        (FaultKind::Indeterminate, _) => WriteReply::Indeterminate,
-        (FaultKind::Fatal, _) => WriteReply::Fatal,
+fn written(kind: FaultKind) -> Event {
+    Event::Written(match kind {
+        FaultKind::Conflict => WriteReply::Conflict,
+        FaultKind::Unavailable => WriteReply::Unavailable,
+        FaultKind::Indeterminate => WriteReply::Indeterminate,
+        FaultKind::Fatal => WriteReply::Fatal,
     })
 }

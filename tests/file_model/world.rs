@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leaderelection::testing::file::{Decoded, Errno, Op, Reply, Text, decode};
+use leaderelection::testing::file::{Errno, Op, Reply, Text};
 use leaderelection::testing::{End, Event, Instant, Settings};
 use leaderelection::{OnSuccess, Outcome};
 use stateright::{Model, Property};
 
 use crate::candidate::{Candidate, DEADLINE, HOME, Notice};
-use crate::mutants::Mutant;
 
 const TIMED_OUT: Reply = Reply::Failed(Errno(110));
 
@@ -31,7 +30,6 @@ pub struct Setup {
     pub generations: u64,
     pub on_success: OnSuccess,
     pub left: Left,
-    pub mutant: Option<Mutant>,
 }
 
 /// How often each may still happen.
@@ -170,30 +168,13 @@ impl Setup {
     fn reply(&self, world: &mut World, node: usize, reply: Reply) {
         let mut changed = (*world.nodes[node]).clone();
         let now = self.local(world, node);
-        let claimed = changed.candidate.claims();
-        let event = changed.candidate.advance(now, reply, self.mutant);
+        let event = changed.candidate.advance(now, reply);
         world.nodes[node] = Arc::new(changed);
         let Some(event) = event else {
             return;
         };
-        if let (Some(Mutant::RemovesItsStaleClaim), Some(generation)) = (self.mutant, claimed)
-            && matches!(event, Some(Event::Written(leaderelection::testing::WriteReply::Conflict)))
-        {
-            self.remove_own(world, node, generation);
-        }
         if let Some(event) = event {
             self.feed(world, node, event);
-        }
-    }
-
-    fn remove_own(&self, world: &mut World, node: usize, generation: u64) {
-        let own = world.nodes[node].candidate.incarnation();
-        let is_own = |text: &Text| match decode(text) {
-            Decoded::Entry(entry) => entry.record.incarnation == own,
-            _ => false,
-        };
-        if world.names.get(&generation).is_some_and(is_own) {
-            world.names.remove(&generation);
         }
     }
 
@@ -276,6 +257,20 @@ impl Setup {
         world.nodes[node] = Arc::new(changed);
         if !swept {
             self.feed(world, node, Event::Tick);
+        }
+    }
+
+    /// Makes the calls of `node` that nothing which matters can come before.
+    fn hurry(&self, world: &mut World, node: usize) {
+        while let Some(op) = world.nodes[node].candidate.op.clone()
+            && world.left.faults == 0
+            && match op {
+                Op::Open | Op::Read(_) => true,
+                Op::Sync => self.left.cuts == 0,
+                _ => false,
+            }
+        {
+            self.call(world, node, &op, false);
         }
     }
 
@@ -427,6 +422,9 @@ impl Model for Setup {
                 let World { names, synced, .. } = &mut next;
                 names.retain(|name, _| synced.contains(name));
             }
+        }
+        for node in 0..next.nodes.len() {
+            self.hurry(&mut next, node);
         }
         (next != *world).then_some(next)
     }

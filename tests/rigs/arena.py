@@ -28,7 +28,8 @@ EXPORT_OPTIONS = "sync,no_subtree_check,no_root_squash,fsid=0"
 WRITER = """# Led: writes a line of token, microseconds and name to a place of this host's own.
 exec 3<>STATE/never
 while :; do
-    echo "$ELECT_FENCING_TOKEN ${EPOCHREALTIME%.*}${EPOCHREALTIME#*.} $ELECT_IDENTITY" >>STATE/ledger
+    now=${EPOCHREALTIME%.*}${EPOCHREALTIME#*.}
+    echo "$ELECT_FENCING_TOKEN $now $ELECT_IDENTITY" >>STATE/ledger
     read -t 0.03 -r _ <&3
 done
 """
@@ -81,7 +82,7 @@ class Lane:
         return max((line for line in lines if line), key=lambda line: line[1], default=None)
 
     def wait_for_leader(self, after):
-        """Until somebody leads later than `after`; how long that took since all trouble was over."""
+        """Until somebody leads later than `after`; how long that took since trouble was over."""
         limit, world = self.arena.bound, self.arena.world
         end = max(time.time(), after) + limit
         while time.time() < end and not self.arena.ended.is_set():
@@ -162,10 +163,13 @@ class Lane:
     def replace_directory(self):
         """An admin renames the lock directory under a leader, on the host that it is not on."""
         host = "b" if self.last_line()[3] == "a" else "a"
-        self.replaced = time.time()
         aside = self.path.replace("/x", "/aside")
-        # A candidate may be quicker than the second half.
-        self.rig.sh(host, f"mv {self.path} {aside} && mkdir -m 700 {self.path} || test -d {self.path}")
+        # A candidate may be quicker than the last part.
+        make = f"mkdir -m 700 {self.path} || test -d {self.path}"
+        said = self.rig.sh(host, f"date +%s%N; mv {self.path} {aside} && {{ {make}; }}")
+        # When it was done, not when it was asked for: that may take its time on a busy machine.
+        at = int(said.split()[0]) / 1e9
+        self.replaced = at - (self.rig.clocks[host].offset(at) if host in self.rig.clocks else 0.0)
         self.wait_for_leader(self.replaced + 2 * LEASE)
 
 

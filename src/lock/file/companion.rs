@@ -91,6 +91,9 @@ impl Companion {
     /// is concluded from the end of this process. It is closed on `exec`, so send it by a socket,
     /// or let a duplicate without that flag be inherited, as `elect` does.
     ///
+    /// Closing it is all that may be done with it: to unlock it would tell that this process and
+    /// all others that have it are dead.
+    ///
     /// # Errors
     ///
     /// If this process can have no more descriptors.

@@ -4,6 +4,8 @@
 //! higher generation, never from a name's creation or first sight. A sweep by age since creation
 //! made two leaders in the model.
 
+use std::time::Duration;
+
 use crate::clock::Instant;
 use crate::lock::file::entry::{BootId, Decoded, Entry, Witness, decode};
 use crate::lock::file::step::{Class, DirectoryId, Errno, KEEP, Next, Op, Reply, Step};
@@ -32,12 +34,22 @@ pub struct Memory {
     pair: Option<(u64, Instant)>,
     /// Up to this one, names are left that can't be removed: directories, or another user's.
     refused: u64,
+    keep: Duration,
+    few_names: usize,
 }
 
 impl Memory {
     /// Knows nothing yet. Without a boot identity no witness counts.
     pub fn new(boot: Option<BootId>) -> Self {
-        Self { boot, directory: None, pair: None, refused: 0 }
+        Self { boot, directory: None, pair: None, refused: 0, keep: KEEP, few_names: FEW_NAMES }
+    }
+
+    /// With other constants, for a model whose windows and logs are shorter.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn scaled(mut self, keep: Duration, few_names: usize) -> Self {
+        (self.keep, self.few_names) = (keep, few_names);
+        self
     }
 
     /// Generation `generation` was read, or made, as the head of `directory` before `now`.
@@ -62,7 +74,7 @@ impl Memory {
     /// Everything below this generation may be removed.
     pub fn superseded(&self, now: Instant) -> Option<u64> {
         let (generation, at) = self.pair?;
-        (now.since(at) >= KEEP).then_some(generation)
+        (now.since(at) >= self.keep).then_some(generation)
     }
 
     /// All below the pair's generation is gone: the next pair begins with the present head.
@@ -88,7 +100,7 @@ impl Memory {
     fn superseded_by(&self, name: u64, entry: &Entry, now: Instant) -> Option<u64> {
         let witness = entry.witness.as_ref()?;
         let comparable = self.boot.as_ref() == Some(&witness.boot);
-        let old = now.since(Instant::from_nanos(witness.clock_nanos)) >= KEEP;
+        let old = now.since(Instant::from_nanos(witness.clock_nanos)) >= self.keep;
         // It speaks of what its writer had read before it wrote this one, never of its own claim.
         (comparable && old && witness.generation < name).then_some(witness.generation)
     }
@@ -181,7 +193,7 @@ impl Sweep {
         self.next = names.partition_point(|&name| name <= self.memory.refused);
         self.names = names;
         let claims = self.most > REMOVALS_A_RENEWAL;
-        if self.below.is_none() && claims && self.names.len() > FEW_NAMES {
+        if self.below.is_none() && claims && self.names.len() > self.memory.few_names {
             // Newest first: the highest witness that is old enough frees the most.
             let share = self.names.len().div_ceil(PROBES);
             self.probes = (0..PROBES).map(|probe| probe * share).collect();

@@ -7,7 +7,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::*;
 use crate::lock::file::companion::{CompanionId, Tried};
-use crate::lock::file::entry::{HolderFacts, encode};
+use crate::lock::file::entry::{FORMAT, HolderFacts, encode};
 use crate::lock::file::place::Place;
 use crate::lock::file::same_host::{Own, SameHost};
 
