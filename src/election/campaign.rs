@@ -23,9 +23,6 @@ const SPREAD_AFTER_A_LOSS: Duration = Duration::from_micros(200);
 /// long a window.
 const SPREAD_GROWTH: u32 = 4;
 
-/// Beyond these the window is as long as it can get with any retry period worth setting.
-const MOST_LOSSES: u8 = 10;
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Campaign {
     started: Instant,
@@ -37,8 +34,9 @@ pub(super) struct Campaign {
     next_claim: Instant,
     /// When the first of the claims since then was sent.
     first_claim: Option<Instant>,
-    /// Claims of this campaign that others were faster than.
-    losses: u8,
+    /// How long a claim may be put off at random: it grows with the claims that others were faster
+    /// than.
+    window: Duration,
     /// A look at the version in view comes before its claim, and not before this.
     spread_end: Option<Instant>,
     /// Something changed while a request was under way.
@@ -96,7 +94,7 @@ impl Campaign {
             next_try: now,
             next_claim: now,
             first_claim: None,
-            losses: 0,
+            window: Duration::ZERO,
             spread_end: None,
             look_again: false,
             claim: None,
@@ -217,7 +215,10 @@ impl Campaign {
                 Some(Lead::begin(candidate, step, record, revision, sent))
             }
             WriteReply::Conflict | WriteReply::Indeterminate => {
-                self.losses = self.losses.saturating_add(u8::from(reply == WriteReply::Conflict));
+                if reply == WriteReply::Conflict {
+                    let grown = (self.window * SPREAD_GROWTH).max(SPREAD_AFTER_A_LOSS);
+                    self.window = grown.min(candidate.settings.retry_period / 4);
+                }
                 self.look_again = true;
                 None
             }
@@ -315,13 +316,7 @@ impl Campaign {
             }
             Holder::Orphan | Holder::Completed => return None,
         };
-        let grown = match self.losses {
-            0 => Duration::ZERO,
-            losses => {
-                SPREAD_AFTER_A_LOSS * SPREAD_GROWTH.pow(u32::from(losses.min(MOST_LOSSES)) - 1)
-            }
-        };
-        let spread = step.jitter.share(first.max(grown).min(period / 4));
+        let spread = step.jitter.share(first.max(self.window));
         (!spread.is_zero()).then(|| free_at + spread)
     }
 

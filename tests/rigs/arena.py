@@ -15,8 +15,8 @@ CANDIDATES = 3
 # The longest that a fault lasts.
 SPAN = 1.75 * LEASE
 # How long whoever was frozen as a whole may go on until its guard has killed it. Such lines are
-# what a fencing token is for; they are counted apart.
-MOMENT = 0.75
+# what a fencing token is for; they are counted apart. The second is for a busy machine.
+MOMENT, LONGER_MOMENT = 0.75, 3.0
 # Until somebody leads again after a fault is over, in seconds: a lease, a look, a slow start. An
 # NFS client that was cut off tries its server again only after up to a minute.
 BOUND = {"nfs3": 75.0, "nfs4": 75.0}
@@ -179,6 +179,7 @@ class Arena:
     def __init__(self, rig, seed, lanes, faults, bound=None, options=""):
         self.rig, self.left, self.total = rig, faults, faults
         self.options = options
+        self.moment = LONGER_MOMENT if bound else MOMENT
         self.bound = bound or BOUND.get(rig.base, SHORTER_BOUND)
         self.world, self.guard, self.failure = World(), threading.Lock(), None
         self.kinds = ["kill", "stop", "freeze", "kill", "stop"]
@@ -222,7 +223,7 @@ class Arena:
         before = time.time()
         thaw()
         with self.guard:
-            self.thaws.append((who, before, time.time() + MOMENT))
+            self.thaws.append((who, before, time.time() + self.moment))
 
     def count(self, kind, name, gap):
         with self.guard:
