@@ -238,7 +238,7 @@ fn in_flight(i: usize) -> Vec<Line> {
     vec![
         Do(Act::Begin(i, Claim)),
         Do(Act::Remember(i)),
-        Calls(i, 3),
+        Calls(i, 4),
         Do(Act::Remember(i)),
         Do(Act::BeginListing(i)),
     ]
