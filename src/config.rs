@@ -312,7 +312,7 @@ fn check_most(setting: &'static str, value: Duration, most: Duration) -> Result<
 
 /// Host, process number, and eight random hexadecimal digits: `node-7_4711_0c0ffee0`; in a job of
 /// Slurm's its number and the task's as well: `node-7_4711_0c0ffee0_job-99_3`.
-fn default_identity() -> String {
+pub(crate) fn default_identity() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let host: String = host.chars().filter(|c| !c.is_control()).take(48).collect();
     let job = slurm_job(|name| std::env::var(name).ok());

@@ -35,9 +35,13 @@ pub struct Jitter(pub u32);
 impl Jitter {
     /// `R × [1, 1.2]`: the retry period with its random addition.
     fn stretch(self, period: Duration) -> Duration {
-        let fifth = period.as_nanos() / 5;
-        let addition = fifth * u128::from(self.0) / u128::from(u32::MAX);
-        period + Duration::from_nanos(u64::try_from(addition).unwrap_or(u64::MAX))
+        period + self.share(period / 5)
+    }
+
+    /// Its share of `window`.
+    fn share(self, window: Duration) -> Duration {
+        let share = window.as_nanos() * u128::from(self.0) / u128::from(u32::MAX);
+        Duration::from_nanos(u64::try_from(share).unwrap_or(u64::MAX))
     }
 }
 

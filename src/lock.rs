@@ -80,8 +80,8 @@ pub trait Lock: Send {
     }
 
     /// Whether the process that wrote the record which was read last is proven to be gone, with all
-    /// that it did for its term. `false` means not known, which is the default. Only a proof may say
-    /// `true`: the election then claims without waiting.
+    /// that it did for its term. `false` means not known, which is the default. Only a proof may
+    /// say `true`: the election then claims without waiting.
     fn holder_is_dead(&mut self, observed: &Observed) -> bool {
         let _ = observed;
         false
@@ -89,8 +89,8 @@ pub trait Lock: Send {
 
     /// What is known of that process; by default what [`Lock::holder_is_dead`] says.
     ///
-    /// Any doubt is [`Liveness::Unknown`]. With [`Liveness::Alive`], who does not want to wait for a
-    /// live holder need not wait to see a renewal.
+    /// Any doubt is [`Liveness::Unknown`]. With [`Liveness::Alive`], who does not want to wait for
+    /// a live holder need not wait to see a renewal.
     fn liveness(&mut self, observed: &Observed) -> Liveness {
         match self.holder_is_dead(observed) {
             true => Liveness::Dead,

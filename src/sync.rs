@@ -6,7 +6,9 @@
 #[cfg(not(shuttle))]
 pub(crate) use crossbeam_channel as channel;
 #[cfg(not(shuttle))]
-pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::MutexGuard;
+#[cfg(not(shuttle))]
+pub(crate) use parking_lot::{Mutex, RwLock};
 pub(crate) use std::sync::atomic::Ordering;
 #[cfg(not(shuttle))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -14,9 +16,7 @@ pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64};
 #[cfg(shuttle)]
 mod shuttled;
 #[cfg(shuttle)]
-pub(crate) use shuttled::{
-    AtomicBool, AtomicU64, Condvar, Mutex, MutexGuard, RwLock, start_thread,
-};
+pub(crate) use shuttled::{AtomicBool, AtomicU64, Condvar, Mutex, RwLock, start_thread};
 #[cfg(shuttle)]
 pub use shuttled::{Mutant, channel, random, refuse_threads, with_mutant};
 

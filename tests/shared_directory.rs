@@ -169,7 +169,7 @@ fn chmod(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// One user leads and is gone; another takes over, renews, and sweeps; in the end the first is back.
+/// One user leads and is gone; another takes over, renews and sweeps; then the first is back.
 fn take_turns(place: &Place) {
     let mut first = Member::start(place, USERS[0]);
     assert_eq!(first.number("acquire"), 1);

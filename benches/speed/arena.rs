@@ -184,7 +184,10 @@ fn hung() -> io::Error {
 fn listen(who: usize, output: ChildStdout, by_key: bool, say: &Sender<(usize, Said)>) {
     for line in BufReader::new(output).lines().map_while(Result::ok) {
         if by_key {
-            let _ = say.send((who, Said::Began(now())));
+            // The value of the key comes on a line of its own.
+            if line.contains('/') {
+                let _ = say.send((who, Said::Began(now())));
+            }
             continue;
         }
         let (word, number) = line.split_once(' ').unwrap_or((&line, "0"));

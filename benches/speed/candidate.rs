@@ -115,8 +115,8 @@ fn library(path: &Path, lease: Duration, flags: &[String]) -> io::Result<()> {
 }
 
 /// A lock at `path`; without `same_host` only a lease that has expired frees it.
-fn open(path: &Path, durable: bool, _same_host: bool) -> io::Result<FileLock> {
-    FileLock::options().durable(durable).open(path).map_err(io::Error::other)
+fn open(path: &Path, durable: bool, same_host: bool) -> io::Result<FileLock> {
+    FileLock::options().durable(durable).same_host(same_host).open(path).map_err(io::Error::other)
 }
 
 fn elector(

@@ -35,7 +35,7 @@ impl<L: Lock> Machine<L> {
 
     /// One retry period later: a renewal, sent and confirmed.
     pub fn renew(&mut self) {
-        self.now = self.now + settings().retry_period;
+        self.now = self.now + RETRY_PERIOD;
         self.step(Event::Tick);
     }
 
@@ -75,6 +75,7 @@ fn new_election(now: Instant) -> Election {
 }
 
 const BUDGET: Duration = Duration::from_secs(5);
+const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
 fn read(lock: &mut impl Lock) -> Event {
     Event::Read(match lock.get(BUDGET) {
@@ -92,7 +93,7 @@ fn settings() -> Settings {
         metadata: "".into(),
         lease_duration: Duration::from_secs(15),
         renew_deadline: Duration::from_secs(10),
-        retry_period: Duration::from_secs(2),
+        retry_period: RETRY_PERIOD,
         term_limit: None,
         acquire_timeout: None,
         drain_timeout: Duration::from_secs(15),

@@ -74,10 +74,15 @@ impl Decades {
 /// A point at the median and a line to the 99th percentile for each row, below its case.
 fn bars(title: &str, rows: &[&Row]) -> Option<String> {
     let rows: Vec<&&Row> = rows.iter().filter(|row| row.unit == "ns" && row.median > 0.0).collect();
-    let mut cases: Vec<&str> = rows.iter().map(|row| row.case.as_str()).collect();
-    cases.dedup();
     if rows.is_empty() {
         return None;
+    }
+    // In the order in which they were first measured.
+    let mut cases: Vec<&str> = Vec::new();
+    for row in &rows {
+        if !cases.contains(&row.case.as_str()) {
+            cases.push(&row.case);
+        }
     }
     let top = 74.0;
     let bottom = top + LINE * (rows.len() as f64 + cases.len() as f64 * 1.4);
@@ -90,15 +95,13 @@ fn bars(title: &str, rows: &[&Row]) -> Option<String> {
         text(&mut svg, (x, bottom + 18.0), "middle", "#57606a", 12, &tick_name(tick, "ns"));
     }
     let mut y = top;
-    let mut case = "";
-    for row in rows {
-        if row.case != case {
-            case = &row.case;
-            y += LINE * 0.4;
-            text(&mut svg, (14.0, y + 4.0), "start", "#1f2328", 13, case);
+    for case in cases {
+        y += LINE * 0.4;
+        text(&mut svg, (14.0, y + 4.0), "start", "#1f2328", 13, case);
+        for row in rows.iter().filter(|row| row.case == case) {
             y += LINE;
+            bar(&mut svg, &axis, row, y);
         }
-        bar(&mut svg, &axis, row, y);
         y += LINE;
     }
     Some(svg + "</svg>\n")
@@ -203,18 +206,13 @@ fn opening(title: &str, note: &str, bottom: f64) -> String {
 }
 
 fn line(svg: &mut String, from: (f64, f64), to: (f64, f64), color: &str, width: f64) {
-    let _ = writeln!(
-        svg,
-        r#"<line x1="{:.1}" y1="{:.1}" x2="{:.1}" y2="{:.1}" stroke="{color}" stroke-width="{width}"/>"#,
-        from.0, from.1, to.0, to.1
-    );
+    let ((x1, y1), (x2, y2)) = (from, to);
+    let ends = format!(r#"x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}""#);
+    let _ = writeln!(svg, r#"<line {ends} stroke="{color}" stroke-width="{width}"/>"#);
 }
 
 fn text(svg: &mut String, at: (f64, f64), anchor: &str, color: &str, size: u32, text: &str) {
     let text = text.replace('&', "&amp;").replace('<', "&lt;");
-    let _ = writeln!(
-        svg,
-        r#"<text x="{:.1}" y="{:.1}" text-anchor="{anchor}" fill="{color}" font-size="{size}">{text}</text>"#,
-        at.0, at.1
-    );
+    let place = format!(r#"x="{:.1}" y="{:.1}" text-anchor="{anchor}""#, at.0, at.1);
+    let _ = writeln!(svg, r#"<text {place} fill="{color}" font-size="{size}">{text}</text>"#);
 }

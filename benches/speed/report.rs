@@ -159,10 +159,20 @@ fn results() -> PathBuf {
 pub fn display(value: f64, unit: &str) -> String {
     match unit {
         "ns" if value < 0.0 => format!("-{}", display(-value, unit)),
-        "ns" if value < 1e3 => format!("{value:.1} ns"),
-        "ns" if value < 1e6 => format!("{:.2} µs", value / 1e3),
-        "ns" if value < 1e9 => format!("{:.2} ms", value / 1e6),
-        "ns" => format!("{:.2} s", value / 1e9),
-        _ => format!("{value:.2} {unit}"),
+        "ns" if value < 1e3 => format!("{} ns", digits(value)),
+        "ns" if value < 1e6 => format!("{} µs", digits(value / 1e3)),
+        "ns" if value < 1e9 => format!("{} ms", digits(value / 1e6)),
+        "ns" => format!("{} s", digits(value / 1e9)),
+        _ => format!("{} {unit}", digits(value)),
+    }
+}
+
+/// Three of them, and no more than three after the point.
+fn digits(value: f64) -> String {
+    match value {
+        value if value < 0.1 => format!("{value:.3}"),
+        value if value < 10.0 => format!("{value:.2}"),
+        value if value < 100.0 => format!("{value:.1}"),
+        value => format!("{value:.0}"),
     }
 }

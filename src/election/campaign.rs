@@ -12,6 +12,17 @@ use crate::record::{
     Intent, LeaderElectionRecord, Liveness, MAX_LEASE_DURATION, Observed, RecordKind, Revision,
 };
 
+/// The longest window of a first claim after an expiry.
+const LONGEST_FIRST_SPREAD: Duration = Duration::from_millis(40);
+
+/// The window after the first claim that others were faster than: about as long as a claim takes
+/// where the lock is near.
+const SPREAD_AFTER_A_LOSS: Duration = Duration::from_micros(200);
+
+/// It grows by this factor with each further one: of many who wait, the first is early in however
+/// long a window.
+const SPREAD_GROWTH: u32 = 4;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Campaign {
     started: Instant,
@@ -23,6 +34,11 @@ pub(super) struct Campaign {
     next_claim: Instant,
     /// When the first of the claims since then was sent.
     first_claim: Option<Instant>,
+    /// How long a claim may be put off at random: it grows with the claims that others were faster
+    /// than.
+    window: Duration,
+    /// A look at the version in view comes before its claim, and not before this.
+    spread_end: Option<Instant>,
     /// Something changed while a request was under way.
     look_again: bool,
     /// The claim that is under way.
@@ -78,6 +94,8 @@ impl Campaign {
             next_try: now,
             next_claim: now,
             first_claim: None,
+            window: Duration::ZERO,
+            spread_end: None,
             look_again: false,
             claim: None,
             transitions: None,
@@ -134,7 +152,10 @@ impl Campaign {
 
     fn may_claim(&self, candidate: &Candidate, now: Instant) -> bool {
         // After a suspend, or whatever else made this step late, a look comes before a claim.
-        let fresh = |view: &View| now < view.looked + candidate.settings.retry_period * 2;
+        let fresh = |view: &View| {
+            let looked_after_spread = self.spread_end.is_none_or(|end| view.looked >= end);
+            looked_after_spread && now < view.looked + candidate.settings.retry_period * 2
+        };
         !self.look_again
             && self.view.as_ref().is_some_and(fresh)
             && self.claimable_at().is_some_and(|at| now >= at)
@@ -143,7 +164,8 @@ impl Campaign {
     /// When the version in view may be claimed, if nothing changes.
     fn claimable_at(&self) -> Option<Instant> {
         let free_at = self.view.as_ref()?.free_at()?;
-        Some(free_at.max(self.held_back_until).max(self.next_claim))
+        let spread_end = self.spread_end.unwrap_or(free_at);
+        Some(free_at.max(self.held_back_until).max(self.next_claim).max(spread_end))
     }
 
     fn claim(&mut self, candidate: &mut Candidate, step: &mut Step<'_>) -> Option<Phase> {
@@ -193,6 +215,10 @@ impl Campaign {
                 Some(Lead::begin(candidate, step, record, revision, sent))
             }
             WriteReply::Conflict | WriteReply::Indeterminate => {
+                if reply == WriteReply::Conflict {
+                    let grown = (self.window * SPREAD_GROWTH).max(SPREAD_AFTER_A_LOSS);
+                    self.window = grown.min(candidate.settings.retry_period / 4);
+                }
                 self.look_again = true;
                 None
             }
@@ -249,7 +275,11 @@ impl Campaign {
         if holder == Holder::Completed {
             return Some(step.finish(End::Outcome(Outcome::AlreadyCompleted), None));
         }
+        let becomes_free = self.view.as_ref().is_none_or(|view| view.holder != holder);
         let changed = self.note(step.now, version, holder);
+        if changed || becomes_free {
+            self.spread_end = self.spread(candidate, step);
+        }
         let seen = matches!(holder, Holder::Somebody(_) | Holder::Corrupt) && version.is_some();
         let lives = liveness == Liveness::Alive;
         let alive = seen && (changed || lives);
@@ -267,6 +297,27 @@ impl Campaign {
         }
         self.next_try = self.claimable_at().map_or(next_look, |at| next_look.min(at));
         None
+    }
+
+    /// Many may wait for the same lease. Who claims what has become free waits a random part of a
+    /// window, and looks again: the first to claim is then seen by most of the others before they
+    /// try. An expiry is known by all to the millisecond, and nobody misses a moment after it. To
+    /// what else becomes free the first claim is at once, so that one who waits alone loses no
+    /// time, and the window grows with each that others were faster than.
+    ///
+    /// This makes no claim later than by a quarter of the retry period and a look.
+    fn spread(&self, candidate: &Candidate, step: &Step<'_>) -> Option<Instant> {
+        let view = self.view.as_ref()?;
+        let period = candidate.settings.retry_period;
+        let (free_at, first) = match view.holder {
+            Holder::Nobody => (step.now, Duration::ZERO),
+            Holder::Somebody(_) | Holder::Corrupt => {
+                (view.free_at()?, (period / 50).min(LONGEST_FIRST_SPREAD))
+            }
+            Holder::Orphan | Holder::Completed => return None,
+        };
+        let spread = step.jitter.share(first.max(self.window));
+        (!spread.is_zero()).then(|| free_at + spread)
     }
 
     /// A record does not vanish by itself: somebody has removed the lock, or its store shows less
@@ -314,8 +365,9 @@ impl Campaign {
     /// Whether somebody's lease is running out before this campaign's eyes.
     fn times_an_expiry(&self, now: Instant) -> bool {
         self.view.as_ref().is_some_and(|view| match view.holder {
-            Holder::Somebody(lease) => now < view.since + lease,
-            Holder::Corrupt => now < view.since + MAX_LEASE_DURATION,
+            Holder::Somebody(_) | Holder::Corrupt => {
+                view.free_at().max(self.spread_end).is_some_and(|end| now < end)
+            }
             _ => false,
         })
     }

@@ -7,6 +7,7 @@ use crate::config::OnSuccess;
 mod anything;
 mod campaigning;
 mod ending;
+mod herd;
 mod leading;
 mod mended;
 mod task_table;

@@ -3,7 +3,7 @@
 //!
 //! It waits for nothing but its one select.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,10 @@ const INPUTS_AT_ONCE: usize = 1024;
 /// Looks and renewals of a pool that are due within this are taken together.
 const GRAIN: Duration = Duration::from_millis(5);
 
+/// So many locks wait to be asked before further elections begin: a thousand at once would need the
+/// memory for a thousand answers.
+const BACKLOG: usize = 256;
+
 /// If no lock thread has taken anything for so long while locks wait, all of them hang.
 const STALL: Duration = Duration::from_millis(10);
 
@@ -57,6 +61,8 @@ pub(super) struct Engine {
     clock: Clock,
     inbox: Receiver<Input>,
     lock_threads: LockThreads,
+    /// Have not begun.
+    arrivals: VecDeque<Box<Seat>>,
     seats: BTreeMap<SeatId, Box<Seat>>,
     deadlines: Deadlines,
     due: Vec<(Instant, SeatId)>,
@@ -81,6 +87,7 @@ impl Engine {
             clock,
             inbox,
             lock_threads,
+            arrivals: VecDeque::new(),
             seats: BTreeMap::new(),
             deadlines: Deadlines::default(),
             due: Vec::new(),
@@ -109,11 +116,12 @@ impl Engine {
     /// Serves until no election is left, nor comes. What remains then is the user's in part, and to
     /// drop it may take any time.
     pub(super) fn run(&mut self) {
-        while !(self.closed && self.seats.is_empty()) {
+        while !(self.closed && self.seats.is_empty() && self.arrivals.is_empty()) {
             let look_again = self.supervise();
             let ready = self.wait(look_again);
             self.take(ready);
             self.take_inputs();
+            self.admit(BACKLOG);
             self.take_tray();
             self.take_deadlines();
         }
@@ -154,7 +162,7 @@ impl Engine {
         // a result that was reported before it.
         self.take_results();
         match input {
-            Input::Spawn(seat) => self.add(seat),
+            Input::Spawn(seat) => self.arrivals.push_back(seat),
             Input::Reply(id, ticket, reply) => {
                 self.with(id, |seat, tools| seat.on_reply(tools, ticket, *reply));
             }
@@ -167,7 +175,10 @@ impl Engine {
             Input::Stop(id) => self.with(id, Seat::on_stop),
             Input::Awaited(id) => self.with(id, Seat::on_awaited),
             Input::WakeUp(id) => self.with(id, Seat::on_wake_up),
-            Input::StopAll => self.with_all(Seat::stop),
+            Input::StopAll => {
+                self.admit(usize::MAX);
+                self.with_all(Seat::stop);
+            }
             Input::Close => self.closed = true,
         }
     }
@@ -229,7 +240,21 @@ impl Engine {
         self.due = due;
     }
 
+    /// Lets elections begin while no more than so many locks wait.
+    fn admit(&mut self, backlog: usize) {
+        while !self.arrivals.is_empty() && self.lock_threads.waiting() < backlog {
+            self.arrivals.pop_front().into_iter().for_each(|seat| self.add(seat));
+        }
+        if self.arrivals.is_empty() {
+            self.arrivals = VecDeque::new();
+        }
+    }
+
     fn with(&mut self, id: SeatId, act: impl FnOnce(&mut Seat, &mut Tools)) {
+        if !self.seats.contains_key(&id) {
+            // It may not have begun.
+            self.admit(usize::MAX);
+        }
         if let Some(seat) = self.seats.get_mut(&id) {
             act(seat, &mut self.tools);
             self.settle(id);

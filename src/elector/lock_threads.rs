@@ -87,6 +87,11 @@ impl LockThreads {
         self.0.0.push(desk)
     }
 
+    /// How many locks wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.0.state.lock().desks.len()
+    }
+
     pub(super) fn load(&self) -> Load {
         let state = self.0.0.state.lock();
         let backlog = (!state.desks.is_empty()).then_some(state.taken);
@@ -116,12 +121,30 @@ impl LockThreads {
     }
 }
 
-/// A thread of the queue, for as long as it is there.
-struct Present(Arc<Queue>);
+/// A thread of the queue, for as long as it is counted there.
+struct Present(Option<Arc<Queue>>);
 
+impl Present {
+    fn serve(mut self) {
+        if let Some(queue) = &self.0 {
+            queue.serve();
+        }
+        // It has not been counted since it was told to leave.
+        self.0 = None;
+    }
+}
+
+/// It was never started, or has panicked.
 impl Drop for Present {
     fn drop(&mut self) {
-        self.0.state.lock().threads -= 1;
+        if let Some(queue) = &self.0 {
+            let mut state = queue.state.lock();
+            state.threads -= 1;
+            // Somebody may have relied on it.
+            if !state.desks.is_empty() {
+                queue.wake_one(&mut state);
+            }
+        }
     }
 }
 
@@ -162,8 +185,8 @@ impl Queue {
     fn add(self: &Arc<Self>) -> Result<(), Error> {
         self.state.lock().threads += 1;
         // Counts the thread out also if it is never started.
-        let present = Present(Arc::clone(self));
-        start("lock", move || present.0.serve())
+        let present = Present(Some(Arc::clone(self)));
+        start("lock", move || present.serve())
     }
 
     fn close(&self) {
@@ -199,10 +222,15 @@ impl Queue {
                 state.taken += 1;
                 return Some((desk, state.taken));
             }
-            if state.closed || state.threads - state.hung > self.regular {
+            if state.closed || state.threads.saturating_sub(state.hung) > self.regular {
+                // At once, so that nobody relies on it.
+                state.threads -= 1;
                 return None;
             }
             state.idle += 1;
+            if state.active() == 0 {
+                state.hung = 0;
+            }
             state = self.ready.wait(state);
             state.idle -= 1;
             state.waking = false;

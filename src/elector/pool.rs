@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::config::{Config, Settings};
+use crate::config::{Config, Settings, default_identity};
 use crate::elector::desk::LockClient;
 use crate::elector::engine::{Engine, Population, Serves};
 use crate::elector::handle::{Done, ElectorHandle, RunState, Running, Shared};
@@ -33,6 +33,8 @@ const LOCK_THREADS: NonZeroUsize = NonZeroUsize::new(4).expect("is not zero");
 /// A lock whose call hangs keeps one lock thread, and its own election from renewing. When all of
 /// them hang, as many again are started. If those hang too, every election of the pool loses its
 /// lease at its deadline, and its [`is_leader`](ElectorHandle::is_leader) is false from then on.
+///
+/// Elections without an identity of their own share one.
 ///
 /// A lock that has no waker ([`Lock::wake_with`](crate::Lock::wake_with)) is only polled here. What
 /// is due within five milliseconds is done together.
@@ -63,6 +65,8 @@ const LOCK_THREADS: NonZeroUsize = NonZeroUsize::new(4).expect("is not zero");
 /// Dropping the pool tells all elections to stop and does not wait.
 pub struct ElectorPool {
     clock: Clock,
+    /// Of members without a name of their own.
+    identity: String,
     lock_threads: NonZeroUsize,
     population: Population,
     /// How many elections were ever begun.
@@ -87,6 +91,7 @@ impl ElectorPool {
     pub fn new() -> Self {
         Self {
             clock: Clock::system(),
+            identity: default_identity(),
             lock_threads: LOCK_THREADS,
             population: Population::default(),
             started: AtomicU64::new(0),
@@ -166,8 +171,9 @@ impl ElectorPool {
         0
     }
 
-    fn start(&self, config: Config, again: bool) -> Result<ElectorHandle, Error> {
+    fn start(&self, mut config: Config, again: bool) -> Result<ElectorHandle, Error> {
         config.validate()?;
+        config.identity.get_or_insert_with(|| self.identity.clone());
         let settings = self.shared_settings(config.settings());
         let clock = self.clock.clone();
         let mut lock = config.lock;

@@ -13,8 +13,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
 
 use crate::clock::{Clock, Instant, entropy};
 use crate::error::{Failure, LockError};
@@ -34,6 +34,7 @@ mod options;
 mod place;
 pub(crate) mod renew;
 mod same_host;
+mod say;
 pub(crate) mod step;
 pub(crate) mod store;
 pub(crate) mod sweep;
@@ -50,7 +51,7 @@ use crate::sync::channel::Receiver;
 use bell::Bell;
 use claim::{Claim, Predecessor};
 pub use companion::Companion;
-use entry::{Decoded, Entry, FORMAT, HolderFacts, Text, decode, encode};
+use entry::{Decoded, Entry, Text, decode};
 use finish::Finish;
 use layout::{MAX_GENERATION, name_of};
 pub use mount::{FileSystem, FileSystemKind};
@@ -58,7 +59,7 @@ use observe::{Content, Head, Observe, Sight};
 pub use options::FileLockOptions;
 use renew::Renew;
 use same_host::SameHost;
-use step::{Class, DirectoryId, Fault, FaultKind, Next, Op, Reply, Step};
+use step::{Class, DirectoryId, Fault, Next, Op, Reply, Step};
 use store::Store;
 use sweep::{Memory, REMOVALS_A_CLAIM, REMOVALS_A_RENEWAL, Sweep, Swept};
 use wake::Listener;
@@ -480,68 +481,6 @@ impl FileLock {
         }
         let hint = format!("expected revision {expected:?}, found {known:?}");
         Err(LockError::Conflict(Failure::new("write", self.path.display()).hint(hint)))
-    }
-
-    fn entry(
-        &mut self,
-        record: LeaderElectionRecord,
-        seen: Option<(u64, Instant)>,
-        holder: Option<HolderFacts>,
-    ) -> Entry {
-        let witness = seen.and_then(|(generation, at)| self.memory.witness(generation, at));
-        Entry { format: FORMAT, record, nonce: self.rng.next_u64(), witness, holder }
-    }
-
-    fn encode_new(
-        &mut self,
-        record: LeaderElectionRecord,
-        seen: Option<(u64, Instant)>,
-    ) -> Result<Text, LockError> {
-        let entry = self.entry(record, seen, None);
-        self.encode(&entry)
-    }
-
-    /// A term whose end could not be written is not begun.
-    fn check_room(&self, claim: &Entry) -> Result<(), LockError> {
-        let mut longest = claim.clone();
-        longest.record.kind = RecordKind::Completed;
-        longest.witness = self.memory.witness(MAX_GENERATION, Instant::from_nanos(u64::MAX));
-        self.encode(&longest).map(drop)
-    }
-
-    fn encode(&self, entry: &Entry) -> Result<Text, LockError> {
-        encode(entry).map_err(|too_long| {
-            let failure = Failure::new("write", self.path.display()).hint(format!(
-                "the record has {} bytes, at most {} fit; shorten the identity or the metadata",
-                too_long.bytes,
-                entry::MAX_TEXT_BYTES
-            ));
-            LockError::Fatal(failure)
-        })
-    }
-
-    fn name(&self, generation: u64) -> String {
-        self.path.join(name_of(generation)).display().to_string()
-    }
-
-    fn error(&self, fault: Fault) -> LockError {
-        let resource = match fault.generation {
-            Some(generation) => self.name(generation),
-            None => self.path.display().to_string(),
-        };
-        let mut failure = Failure::new(fault.operation, resource);
-        if let Some(hint) = fault.hint {
-            failure = failure.hint(hint);
-        }
-        if let Some(errno) = fault.errno {
-            failure = failure.source(std::io::Error::from_raw_os_error(errno.0));
-        }
-        match fault.kind {
-            FaultKind::Conflict => LockError::Conflict(failure),
-            FaultKind::Unavailable => LockError::Unavailable(failure),
-            FaultKind::Indeterminate => LockError::Indeterminate(failure),
-            FaultKind::Fatal => LockError::Fatal(failure),
-        }
     }
 }
 

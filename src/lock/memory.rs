@@ -59,11 +59,21 @@ impl Lock for MemoryLock {
             return Err(LockError::Conflict(failure));
         }
         let revision = Revision(expected.map_or(1, |revision| revision.0 + 1));
-        let mut record = record.clone();
-        if intent == Intent::Acquire {
-            record.fencing_token = Some(revision.0);
+        match &mut cell.observed {
+            // Of a term's record nothing else changes.
+            Some(observed) if intent == Intent::Renew && observed.record.is_same_term(record) => {
+                observed.record.renewals = record.renewals;
+                observed.record.renew_time = record.renew_time;
+                observed.revision = revision;
+            }
+            observed => {
+                let mut record = record.clone();
+                if intent == Intent::Acquire {
+                    record.fencing_token = Some(revision.0);
+                }
+                *observed = Some(Observed { record, revision, nonce: 0 });
+            }
         }
-        cell.observed = Some(Observed { record, revision, nonce: 0 });
         if intent != Intent::Renew {
             cell.wake_listeners();
         }

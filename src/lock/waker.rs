@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 /// Wakes the candidate that waits for a lock. Clones wake the same one.
 ///
-/// A process with thousands of elections can't wait for as many channels, so
-/// a pool of electors hands each lock one of these: see [`Lock::wake_with`].
+/// A process with thousands of elections can't wait for as many channels, so an
+/// [`ElectorPool`](crate::ElectorPool) hands each lock one of these: see [`Lock::wake_with`].
 ///
 /// [`Lock::wake_with`]: crate::Lock::wake_with
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use crate::error::{Failure, LockError};
-use crate::lock::{Intent, Liveness, Lock, Observed};
+use crate::lock::{Intent, Liveness, Lock, Observed, Waker};
 use crate::record::{LeaderElectionRecord, Revision};
 use crate::sync::channel::Receiver;
 
@@ -112,6 +112,10 @@ impl<L: Lock, F: FnMut(Option<Intent>) -> Injection + Send> Lock for FaultLock<L
 
     fn wake_ups(&self) -> Receiver<()> {
         self.lock.wake_ups()
+    }
+
+    fn wake_with(&mut self, waker: Waker) -> bool {
+        self.lock.wake_with(waker)
     }
 
     fn liveness(&mut self, observed: &Observed) -> Liveness {

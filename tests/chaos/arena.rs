@@ -47,6 +47,8 @@ pub struct Arena {
     log: File,
     tail: Tail,
     oracle: Oracle,
+    /// Something was written since the last look.
+    fresh: bool,
 }
 
 impl Arena {
@@ -68,6 +70,7 @@ impl Arena {
             tail,
             // Whoever was frozen as a whole may go on until its guard has killed it.
             oracle: Oracle::new(lease / 2),
+            fresh: false,
         };
         for _ in 0..CANDIDATES {
             let candidate = arena.start_candidate();
@@ -80,14 +83,14 @@ impl Arena {
     pub fn run(&mut self, span: Duration) {
         let end = monotonic() + span;
         while monotonic() < end {
-            let mut next_follower = monotonic() + self.dice.about(self.lease);
+            let mut next_follower = monotonic() + self.dice.about(self.lease / 2);
             let next = monotonic() + self.dice.about(self.lease / 3);
             // Each loss of a leader is timed apart from the others.
             let patience = monotonic() + support::PATIENCE + 10 * self.lease;
             let leader = loop {
                 self.keep_up();
                 if monotonic() >= next_follower {
-                    next_follower += self.dice.about(self.lease);
+                    next_follower = monotonic() + self.dice.about(self.lease / 2);
                     self.harm_a_follower();
                 }
                 if let Some(leader) = (monotonic() >= next).then(|| self.leader()).flatten() {
@@ -146,6 +149,7 @@ impl Arena {
     /// Asks the oracle about what is new.
     fn read_ledger(&mut self) {
         let lines = self.tail.read().expect("a ledger");
+        self.fresh = lines.as_ref().is_ok_and(|lines| !lines.is_empty());
         let read = lines.and_then(|lines| {
             lines.into_iter().try_for_each(|line| self.oracle.read(line, &self.freezes))
         });
@@ -154,16 +158,15 @@ impl Arena {
         }
     }
 
-    /// Who writes at present, unless it was harmed and that has yet to show.
+    /// Who has just written, unless it was harmed and that has yet to show.
     fn leader(&self) -> Option<Line> {
         let last = self.oracle.last()?;
-        let fresh = monotonic().saturating_sub(last.at) < self.lease / 20;
         // A short freeze may do no harm: then it goes on writing for longer than any loss would let
         // it. More than the lease and the grace of what is told to end.
         let overcome = self.lease * 13 / 10;
         let harmed_until = self.harms.iter().rev().find(|harm| harm.token == Some(last.token));
         let overcome = harmed_until.is_none_or(|harm| last.at > harm.until + overcome);
-        (fresh && overcome).then(|| last.clone())
+        (self.fresh && overcome).then(|| last.clone())
     }
 
     fn harm_a_follower(&mut self) {

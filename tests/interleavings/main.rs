@@ -32,7 +32,7 @@ const FEW_STEPS: usize = 50_000;
 const PCT_DEPTH: usize = 4;
 
 /// The scenarios, each of which gets its share of the schedules.
-const SCENARIOS: u64 = 5;
+const SCENARIOS: u64 = 6;
 
 fn number(variable: &str, default: u64) -> u64 {
     let Ok(text) = std::env::var(variable) else {
@@ -91,6 +91,11 @@ fn guards_are_given_back() {
 #[test]
 fn a_stop_ends_terms_without_end() {
     explore("for ever", scenarios::for_ever);
+}
+
+#[test]
+fn two_members_of_a_pool_never_believe_at_once() {
+    explore("pooled", scenarios::pooled);
 }
 
 /// Shuttle runs on the thread of the test, so a failure is a panic here.

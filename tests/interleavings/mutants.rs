@@ -21,6 +21,11 @@ fn a_wait_that_is_announced_too_late_hangs() {
 }
 
 #[test]
+fn a_wait_that_is_announced_too_late_hangs_a_pool() {
+    assert!(with_mutant(Mutant::LateRegistration, || fails(scenarios::pooled)));
+}
+
+#[test]
 fn a_channel_that_forgets_hangs_or_loses_a_result() {
     assert!(with_mutant(Mutant::ForgetfulChannel, || fails(scenarios::runs)));
 }

@@ -1,11 +1,12 @@
 //! What happens in an execution. Each takes its turns at random, so that schedules differ in these,
 //! too.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use leaderelection::crossbeam_channel::{Receiver, Sender, bounded, never};
 use leaderelection::testing::{random, refuse_threads};
-use leaderelection::{ElectorHandle, Error, OnSuccess, Outcome, Term};
+use leaderelection::{ElectorHandle, ElectorPool, Error, OnSuccess, Outcome, Term};
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::thread;
 
@@ -224,6 +225,55 @@ pub fn guards() {
     }
     drop(elector);
     world.end(&[candidate]);
+}
+
+/// Two rivals in one pool, whose locks hang, and somebody who looks whether both believe.
+pub fn pooled() {
+    let world = World::new();
+    let lock_threads = NonZeroUsize::new(1 + (random() % 2) as usize).expect("at least one");
+    let pool = ElectorPool::new().clock(world.clock.clone()).lock_threads(lock_threads);
+    let (candidates, handles): (Vec<_>, Vec<_>) =
+        ["a", "b"].map(|name| world.member(&pool, name)).into_iter().unzip();
+    let handles = Arc::new(handles);
+    let over = Arc::new(AtomicBool::new(false));
+    let checker = thread::spawn({
+        let (handles, over) = (Arc::clone(&handles), Arc::clone(&over));
+        move || {
+            while !over.load(Ordering::SeqCst) {
+                if let (Some(first), Some(second)) = (handles[0].term(), handles[1].term()) {
+                    // A term does not become valid again, so it was while the other was asked.
+                    let both = first.is_valid() && second.is_valid() && first.is_valid();
+                    assert!(!both, "two believers");
+                }
+                thread::yield_now();
+            }
+        }
+    });
+    some_turns(512);
+    over.store(true, Ordering::SeqCst);
+    checker.join().expect("finds nothing");
+    let handles = Arc::into_inner(handles).expect("the checker has ended");
+    for (handle, candidate) in handles.into_iter().zip(&candidates) {
+        match random() % 4 {
+            0 => drop(handle),
+            1 => handle.report(one_in(2)),
+            _ => {
+                handle.stop();
+                let _ = handle.join();
+                candidate.story(|story| assert_eq!(story.begun, story.ended, "returned too early"));
+            }
+        }
+    }
+    match random() % 3 {
+        0 => drop(pool),
+        1 => pool.join(),
+        _ => {
+            pool.shutdown(SECOND);
+        }
+    }
+    let terms: u32 = candidates.iter().map(|one| one.story(|story| story.acquired)).sum();
+    TERMS.set(TERMS.get() + u64::from(terms));
+    world.end(&candidates);
 }
 
 /// Term after term, until a message says that it is enough.

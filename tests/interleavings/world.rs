@@ -9,8 +9,9 @@ use std::time::Duration;
 use leaderelection::crossbeam_channel::{Receiver, Sender, bounded};
 use leaderelection::testing::{Clock, random};
 use leaderelection::{
-    Config, ElectionEvent, Failure, Intent, LeaderCallbacks, LeaderElectionRecord, LeaderElector,
-    Lock, LockError, MemoryLock, Observed, Revision, Term,
+    Config, ElectionEvent, ElectorHandle, ElectorPool, Failure, Intent, LeaderCallbacks,
+    LeaderElectionRecord, LeaderElector, Lock, LockError, MemoryLock, Observed, Revision, Term,
+    Waker,
 };
 use shuttle::sync::Mutex;
 use shuttle::sync::atomic::{AtomicBool, Ordering};
@@ -50,6 +51,8 @@ pub struct Story {
     pub acquired: u32,
     /// Terms without callbacks.
     pub guards: u32,
+    /// It works by its handle, without callbacks.
+    pub by_handle: bool,
     /// Callbacks of a term that have not returned.
     pub active: u32,
     pub terms: Vec<Term>,
@@ -153,20 +156,46 @@ impl World {
                 checked(|| ends.end());
                 ends.returned();
             });
+        let config = self.config(name, reliable, hears).callbacks(callbacks);
+        let elector = LeaderElector::new(set(config)).expect("settings");
+        *candidate.elector.lock().expect("nobody panics here") = Some(Arc::new(elector));
+        candidate
+    }
+
+    /// A candidate whose events are heard.
+    fn config(&self, name: &str, reliable: bool, hears: Candidate) -> Config {
         let lock = Unreliable { lock: self.lock.clone(), hanging: self.hanging.clone(), reliable };
         let alive = self.alive.clone();
-        let config = Config::new(lock).clock(self.clock.clone()).identity(name);
-        let config = config.callbacks(callbacks).on_event(move |event| {
+        Config::new(lock).clock(self.clock.clone()).identity(name).on_event(move |event| {
             let _ = &alive;
             match event {
                 ElectionEvent::Acquired { .. } => hears.story(|story| story.acquired += 1),
                 ElectionEvent::Lost(_) => LOSSES.set(LOSSES.get() + 1),
                 _ => {}
             }
-        });
-        let elector = LeaderElector::new(set(config)).expect("settings");
-        *candidate.elector.lock().expect("nobody panics here") = Some(Arc::new(elector));
-        candidate
+        })
+    }
+
+    /// A member of a pool, which works by callbacks or by its handle.
+    pub fn member(&self, pool: &ElectorPool, name: &str) -> (Candidate, ElectorHandle) {
+        let candidate = Candidate::default();
+        let config = self.config(name, one_in(4), candidate.clone());
+        let config = config.term_limit(SECOND * (random() % 8) as u32);
+        let (begins, ends) = (candidate.clone(), candidate.clone());
+        let callbacks = LeaderCallbacks::new()
+            .on_started_leading(move |term: &Term| {
+                begins.story(|story| {
+                    story.begun += 1;
+                    story.terms.push(term.clone());
+                });
+                let _ = term.stop_signal().recv();
+            })
+            .on_stopped_leading(move || ends.story(|story| story.ended += 1));
+        let by_handle = one_in(3);
+        let config = if by_handle { config } else { config.callbacks(callbacks) };
+        let spawned = if one_in(2) { pool.spawn(config) } else { pool.spawn_forever(config) };
+        candidate.story(|story| story.by_handle = by_handle);
+        (candidate, spawned.expect("starts"))
     }
 
     /// Lets hung calls return, and waits for the end of every thread.
@@ -185,7 +214,8 @@ impl World {
         for candidate in candidates {
             candidate.story(|story| {
                 assert_eq!(story.begun, story.ended, "one end for each term");
-                let worked_in = story.begun + story.guards;
+                let by_handle = if story.by_handle { story.acquired } else { 0 };
+                let worked_in = story.begun + story.guards + by_handle;
                 assert_eq!(worked_in, story.acquired, "each term is worked in");
             });
         }
@@ -277,6 +307,10 @@ impl Lock for Unreliable {
 
     fn wake_ups(&self) -> Receiver<()> {
         self.lock.wake_ups()
+    }
+
+    fn wake_with(&mut self, waker: Waker) -> bool {
+        self.lock.wake_with(waker)
     }
 }
 

@@ -15,8 +15,8 @@ CANDIDATES = 3
 # The longest that a fault lasts.
 SPAN = 1.75 * LEASE
 # How long whoever was frozen as a whole may go on until its guard has killed it. Such lines are
-# what a fencing token is for; they are counted apart.
-MOMENT = 0.75
+# what a fencing token is for; they are counted apart. The second is for a busy machine.
+MOMENT, LONGER_MOMENT = 0.75, 3.0
 # Until somebody leads again after a fault is over, in seconds: a lease, a look, a slow start. An
 # NFS client that was cut off tries its server again only after up to a minute.
 BOUND = {"nfs3": 75.0, "nfs4": 75.0}
@@ -28,7 +28,8 @@ EXPORT_OPTIONS = "sync,no_subtree_check,no_root_squash,fsid=0"
 WRITER = """# Led: writes a line of token, microseconds and name to a place of this host's own.
 exec 3<>STATE/never
 while :; do
-    echo "$ELECT_FENCING_TOKEN ${EPOCHREALTIME%.*}${EPOCHREALTIME#*.} $ELECT_IDENTITY" >>STATE/ledger
+    now=${EPOCHREALTIME%.*}${EPOCHREALTIME#*.}
+    echo "$ELECT_FENCING_TOKEN $now $ELECT_IDENTITY" >>STATE/ledger
     read -t 0.03 -r _ <&3
 done
 """
@@ -38,7 +39,7 @@ shell=$(command -v bash || echo 'busybox sh')
 round=0
 while [ ! -e STATE/stop ]; do
     round=$((round + 1))
-    elect run --lock "$2" --identity $1.$round --lease-duration LEASEs --kill-after 200ms \\
+    elect run OPTIONS --lock "$2" --identity $1.$round --lease-duration LEASEs --kill-after 200ms \\
         -- $shell STATE/writer </dev/null >>STATE/$1.log 2>&1 &
     echo $! >STATE/$1.pid
     wait $!
@@ -81,7 +82,7 @@ class Lane:
         return max((line for line in lines if line), key=lambda line: line[1], default=None)
 
     def wait_for_leader(self, after):
-        """Until somebody leads later than `after`; how long that took since all trouble was over."""
+        """Until somebody leads later than `after`; how long that took since trouble was over."""
         limit, world = self.arena.bound, self.arena.world
         end = max(time.time(), after) + limit
         while time.time() < end and not self.arena.ended.is_set():
@@ -162,18 +163,23 @@ class Lane:
     def replace_directory(self):
         """An admin renames the lock directory under a leader, on the host that it is not on."""
         host = "b" if self.last_line()[3] == "a" else "a"
-        self.replaced = time.time()
         aside = self.path.replace("/x", "/aside")
-        # A candidate may be quicker than the second half.
-        self.rig.sh(host, f"mv {self.path} {aside} && mkdir -m 700 {self.path} || test -d {self.path}")
+        # A candidate may be quicker than the last part.
+        make = f"mkdir -m 700 {self.path} || test -d {self.path}"
+        said = self.rig.sh(host, f"date +%s%N; mv {self.path} {aside} && {{ {make}; }}")
+        # When it was done, not when it was asked for: that may take its time on a busy machine.
+        at = int(said.split()[0]) / 1e9
+        self.replaced = at - (self.rig.clocks[host].offset(at) if host in self.rig.clocks else 0.0)
         self.wait_for_leader(self.replaced + 2 * LEASE)
 
 
 class Arena:
     """All locks, the faults that are still to come, and what came of those before."""
 
-    def __init__(self, rig, seed, lanes, faults, bound=None):
+    def __init__(self, rig, seed, lanes, faults, bound=None, options=""):
         self.rig, self.left, self.total = rig, faults, faults
+        self.options = options
+        self.moment = LONGER_MOMENT if bound else MOMENT
         self.bound = bound or BOUND.get(rig.base, SHORTER_BOUND)
         self.world, self.guard, self.failure = World(), threading.Lock(), None
         self.kinds = ["kill", "stop", "freeze", "kill", "stop"]
@@ -186,11 +192,12 @@ class Arena:
         self.shells, self.ledgers, self.ended = [], [], threading.Event()
 
     def start(self):
+        candidate = CANDIDATE.replace("LEASE", f"{LEASE:g}").replace("OPTIONS", self.options)
         for host in "ab":
             self.rig.on(host, f"rm -rf {self.rig.state}; mkdir -p {self.rig.state}; "
                               f"mkfifo {self.rig.state}/never")
             self.rig.write_file(host, "writer", WRITER)
-            self.rig.write_file(host, "candidate", CANDIDATE.replace("LEASE", f"{LEASE:g}"))
+            self.rig.write_file(host, "candidate", candidate)
             self.ledgers.append(Ledger(self.rig, host, lane_of))
         for lane in self.lanes:
             for name in lane.names:
@@ -216,7 +223,7 @@ class Arena:
         before = time.time()
         thaw()
         with self.guard:
-            self.thaws.append((who, before, time.time() + MOMENT))
+            self.thaws.append((who, before, time.time() + self.moment))
 
     def count(self, kind, name, gap):
         with self.guard:

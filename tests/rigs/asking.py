@@ -34,7 +34,8 @@ def ask_doctor(rig):
 def check(rig, host, done):
     kind, code = EXPECTED[rig.kind]
     # With mount options of one's own the question is what it says.
-    codes = {code} if rig.kind.endswith("nolock") or not rig.environment.get("RIG_NFS_OPTS") else {0, 1}
+    own = rig.environment.get("RIG_NFS_OPTS", "nolock") != "nolock"
+    codes = {0, 1} if own else {code}
     if done.returncode not in codes:
         raise Failed(f"doctor on {host}: {done.returncode}, not {code}: {done.stdout}")
     report = json.loads(done.stdout)

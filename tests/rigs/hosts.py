@@ -1,4 +1,4 @@
-"""The two hosts of a rig as the acceptance sees them: commands, clocks, and what is written there."""
+"""The two hosts of a rig as the acceptance sees them: commands, clocks, what is written there."""
 import bisect
 import os
 import pathlib
@@ -11,8 +11,8 @@ import time
 
 from judge import Failed
 
-HERE = pathlib.Path(__file__).parent
-RIG = str(HERE / "rig")
+HERE = pathlib.Path(__file__).resolve().parent
+RIG, VMCTL = str(HERE / "rig"), str(HERE / "vmctl.py")
 # Between two looks at a machine's clock, and how many make one sample: the quickest of them.
 CLOCK_PERIOD, CLOCK_LOOKS = 0.5, 8
 # A look that took longer says too little: the machine was paused, or starved.
@@ -47,10 +47,12 @@ class Rig:
 
     def on(self, host, command):
         """A command on a host that needs no share, and so returns although that hangs."""
+        words = ["bash", "-c", command]
         if self.is_vms:
-            return self.sh(host, command)
-        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120,
-                              check=False, cwd="/", stdin=subprocess.DEVNULL)
+            # As `rig sh` does, without the time that its own start takes.
+            words = [sys.executable, VMCTL, str(self.port(host)), "100", "run", command]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False,
+                              cwd="/", stdin=subprocess.DEVNULL)
         return done.stdout
 
     def start(self, host, command, **more):
@@ -123,7 +125,7 @@ class Clock(threading.Thread):
     def __init__(self, port):
         super().__init__(daemon=True)
         self.samples = []  # (the machine's time, its offset, error)
-        words = [sys.executable, str(HERE / "vmctl.py"), str(port), "100000", "time"]
+        words = [sys.executable, VMCTL, str(port), "100000", "time"]
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         text=True, bufsize=1)
         self.ended = threading.Event()

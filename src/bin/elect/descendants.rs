@@ -18,8 +18,15 @@ struct Process {
 
 /// Sends `signal` to every descendant of this process, but for the process group `except`.
 pub fn signal_all(signal: Signal, except: Option<Pid>) {
+    signal_all_unless(signal, except, || false);
+}
+
+/// The same, unless it is `too_late` before all are found: where there are many processes and
+/// little time for this one, that may take seconds.
+pub fn signal_all_unless(signal: Signal, except: Option<Pid>, too_late: impl Fn() -> bool) {
     let except = except.map(|group| group.as_raw_nonzero().get());
-    for process in below(getpid().as_raw_nonzero().get(), &all()) {
+    let Some(all) = all_unless(too_late) else { return };
+    for process in below(getpid().as_raw_nonzero().get(), &all) {
         if Some(process.group) != except
             && let Some(pid) = Pid::from_raw(process.pid)
         {
@@ -47,13 +54,19 @@ pub fn reap() -> bool {
 }
 
 /// Every process that can be seen. One that ends meanwhile is left out.
-fn all() -> Vec<Process> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
-        .filter_map(|entry| parse(&fs::read(entry.path().join("stat")).ok()?))
-        .collect()
+fn all_unless(too_late: impl Fn() -> bool) -> Option<Vec<Process>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").ok()?.flatten() {
+        if too_late() {
+            return None;
+        }
+        if entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit())
+            && let Ok(stat) = fs::read(entry.path().join("stat"))
+        {
+            found.extend(parse(&stat));
+        }
+    }
+    Some(found)
 }
 
 /// `PID (NAME) STATE PARENT GROUP …`, where NAME may hold anything, parentheses and spaces too.
@@ -113,8 +126,16 @@ mod tests {
     }
 
     #[test]
+    fn a_look_ends_when_it_is_too_late() {
+        let looks = std::cell::Cell::new(0);
+        let found = all_unless(|| looks.replace(looks.get() + 1) == 3);
+        assert_eq!((found, looks.get()), (None, 4));
+    }
+
+    #[test]
     fn this_process_is_seen() {
         let own = getpid().as_raw_nonzero().get();
-        assert!(all().iter().any(|process| process.pid == own));
+        let all = all_unless(|| false).expect("all of them");
+        assert!(all.iter().any(|process| process.pid == own));
     }
 }

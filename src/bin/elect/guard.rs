@@ -232,8 +232,8 @@ impl Guard {
         }
     }
 
-    /// At a loss. What has escaped is told later: to look for it takes a while, and a guard that
-    /// was frozen may have to kill at once.
+    /// At a loss. What has escaped is told later: to look for it takes a while, which must not
+    /// delay the kill.
     fn tell_group(&mut self) {
         self.untold = true;
         if self.command_code.is_none() {
@@ -245,7 +245,7 @@ impl Guard {
         if self.untold && !self.lease.is_over() {
             self.untold = false;
             let told = self.command_code.is_none().then_some(self.group);
-            descendants::signal_all(Signal::TERM, told);
+            descendants::signal_all_unless(Signal::TERM, told, || self.lease.is_over());
         }
     }
 

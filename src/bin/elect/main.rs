@@ -43,7 +43,8 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// What `elect` starts itself for, not for people: between it and COMMAND, and right before COMMAND.
+/// What `elect` starts itself for, not for people: between it and COMMAND, and right before
+/// COMMAND.
 fn own_step() -> Option<u8> {
     let mut words = env::args_os().skip(1);
     let name = words.next()?;

@@ -1,4 +1,5 @@
-//! The arguments of the steps that `elect` starts itself for: options in a fixed order, `--`, COMMAND.
+//! The arguments of the steps that `elect` starts itself for: options in a fixed order, `--`,
+//! COMMAND.
 //!
 //! Read by hand, before the command line for people is even built: that costs more than all else
 //! these steps do, and they stand between a won leadership and COMMAND.

@@ -361,3 +361,46 @@ fn the_leader_is_reported_only_when_it_changes() {
     bench.at(6000).found(of_kind(RecordKind::Released, others("c", 8)));
     bench.expect(&["read", "no leader", "acquire over 8"]);
 }
+
+#[test]
+fn an_expiry_is_claimed_after_a_random_part_of_a_moment_and_a_look() {
+    let mut bench = Bench::seeing(settings(), others("b", 5));
+    bench.jitter = Jitter(u32::MAX);
+    let mut seen = others("b", 6);
+    bench.at(2000).expect(&["read"]).found(seen.clone());
+    for look in 1..=6 {
+        bench.at(2000 + 2400 * look).expect(&["read"]).found(seen.clone()).expect_nothing();
+    }
+    bench.at(17_039).expect_nothing();
+    // A renewal that came meanwhile is seen before any claim is sent.
+    bench.at(17_040).expect(&["read"]);
+    seen.revision = Revision(7);
+    bench.found(seen.clone()).expect_nothing();
+    for look in 1..=6 {
+        bench.at(17_040 + 2400 * look).expect(&["read"]).found(seen.clone()).expect_nothing();
+    }
+    bench.at(32_080).expect(&["read"]).found(seen).expect(&["acquire over 7"]);
+}
+
+#[test]
+fn the_more_claims_others_were_faster_than_the_longer_the_next_may_wait() {
+    let mut bench = Bench::new(settings());
+    bench.jitter = Jitter(u32::MAX);
+    let free = |revision| of_kind(RecordKind::Released, others("b", revision));
+    bench.found(free(1)).expect(&["read", "acquire over 1"]);
+    let mut waits = Vec::new();
+    for revision in 2..12 {
+        bench.write(WriteReply::Conflict).expect(&["read"]);
+        bench.found(free(revision)).expect_nothing();
+        let seen = bench.now;
+        while bench.asked.is_none() {
+            let next = bench.now + 1;
+            bench.at(next);
+        }
+        bench.expect(&["read"]).found(free(revision));
+        bench.expect(&[&format!("acquire over {revision}")]);
+        waits.push(bench.now - seen);
+    }
+    // A millisecond is as fine as this bench gets; the last is a quarter of the retry period.
+    assert_eq!(waits, [1, 1, 4, 13, 52, 205, 500, 500, 500, 500]);
+}

@@ -29,15 +29,15 @@ pub trait Store: Send {
 pub(super) struct Directory {
     path: PathBuf,
     mode: Mode,
-    open: Option<OwnedFd>,
+    open: Option<Opened>,
     /// The parent as it was first seen. Where it is another one now, what was mounted there may be
     /// gone, and a directory made there would be a lock that nobody else has.
     parent: Option<DirectoryId>,
     /// Absolute: the walk to `.` asks no server anything.
     parent_path: Option<PathBuf>,
     parent_synced: bool,
-    /// Known from the first time that it was opened.
-    is_fuse: Option<bool>,
+    /// Of the device on which it was opened last.
+    kind: Option<(u64, Kind)>,
     warned: bool,
 }
 
@@ -53,7 +53,7 @@ impl Directory {
             parent,
             parent_path,
             parent_synced: false,
-            is_fuse: None,
+            kind: None,
             warned: false,
         }
     }
@@ -66,27 +66,30 @@ impl Directory {
         if let Some(parent) = &self.parent_path {
             let _ = rustix::fs::open(parent, flags, Mode::empty());
         }
-        if self.is_fuse == Some(true) {
+        if self.kind.is_some_and(|(_, kind)| kind == Kind::Fuse) {
             look_up_again(&self.path);
         }
     }
 
     fn open(&mut self) -> Result<Reply, Os> {
+        if let Some(opened) = self.open.as_ref().filter(|opened| opened.stands_at(&self.path)) {
+            return Ok(Reply::Opened(opened.id));
+        }
         self.open = None;
         self.look_again();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = rustix::fs::open(&self.path, flags, Mode::empty())?;
-        let stat = rustix::fs::fstat(&directory)?;
-        if self.is_fuse.is_none() {
-            self.is_fuse = is_fuse(&directory);
-        }
-        self.open = Some(directory);
-        Ok(Reply::Opened(id_of(&stat)))
+        let id = id_of(&rustix::fs::fstat(&directory)?);
+        let known = self.kind.filter(|(device, _)| *device == id.device);
+        let kind = known.map_or_else(|| kind_of(&directory), |(_, kind)| kind);
+        self.kind = Some((id.device, kind));
+        self.open = Some(Opened { directory, id, kind });
+        Ok(Reply::Opened(id))
     }
 
     /// The directory that the last [`Op::Open`] opened.
     fn opened(&self) -> Result<&OwnedFd, Os> {
-        self.open.as_ref().ok_or(Os::BADF)
+        self.open.as_ref().map(|opened| &opened.directory).ok_or(Os::BADF)
     }
 
     fn make(&self) -> Result<Reply, Os> {
@@ -191,15 +194,51 @@ fn look_up_again(path: &Path) {
 #[cfg(not(target_os = "linux"))]
 fn look_up_again(_: &Path) {}
 
+/// A directory that is open.
+struct Opened {
+    directory: OwnedFd,
+    id: DirectoryId,
+    kind: Kind,
+}
+
+impl Opened {
+    /// Whether the path still leads here, where that can be told without opening it again: what is
+    /// open keeps its inode number, so another directory at the path has another one. Where another
+    /// kernel may have changed the path, only opening it asks the server.
+    fn stands_at(&self, path: &Path) -> bool {
+        self.kind == Kind::OfThisKernel
+            && rustix::fs::lstat(path).is_ok_and(|stat| id_of(&stat) == self.id)
+    }
+}
+
+/// What has to be known of a file system to look at a directory on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Nobody but this kernel changes it.
+    OfThisKernel,
+    Fuse,
+    /// Whatever else; perhaps shared.
+    Other,
+}
+
+/// By the magic number of the file system.
 #[cfg(target_os = "linux")]
-fn is_fuse(directory: &OwnedFd) -> Option<bool> {
-    const FUSE_SUPER_MAGIC: u32 = 0x6573_5546;
-    rustix::fs::fstatfs(directory).ok().map(|found| found.f_type as u32 == FUSE_SUPER_MAGIC)
+fn kind_of(directory: &OwnedFd) -> Kind {
+    const FUSE: u32 = 0x6573_5546;
+    const EXT: u32 = 0xef53;
+    const XFS: u32 = 0x5846_5342;
+    const BTRFS: u32 = 0x9123_683e;
+    const TMPFS: u32 = 0x0102_1994;
+    match rustix::fs::fstatfs(directory).map(|found| found.f_type as u32) {
+        Ok(FUSE) => Kind::Fuse,
+        Ok(EXT | XFS | BTRFS | TMPFS) => Kind::OfThisKernel,
+        _ => Kind::Other,
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn is_fuse(_: &OwnedFd) -> Option<bool> {
-    Some(false)
+fn kind_of(_: &OwnedFd) -> Kind {
+    Kind::Other
 }
 
 fn sync(directory: &OwnedFd) -> Result<(), Os> {
@@ -225,7 +264,7 @@ fn id_of(stat: &Stat) -> DirectoryId {
 
 impl Store for Directory {
     fn directory(&self) -> Option<BorrowedFd<'_>> {
-        self.open.as_ref().map(AsFd::as_fd)
+        self.open.as_ref().map(|opened| opened.directory.as_fd())
     }
 
     fn perform(&mut self, op: &Op) -> Reply {
@@ -256,4 +295,31 @@ pub(super) fn boot_id() -> Option<BootId> {
     let namespace = namespace.to_string_lossy();
     let number: String = namespace.chars().filter(char::is_ascii_digit).collect();
     Some(format!("{boot}-{number}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_was_replaced_is_opened_anew() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("lock");
+        let mut store = Directory::new(&path, 0o700);
+        assert_eq!(store.perform(&Op::Open), Reply::Missing);
+        std::fs::create_dir(&path).unwrap();
+        let first = store.perform(&Op::Open);
+        assert!(matches!(first, Reply::Opened(_)));
+        assert_eq!(store.perform(&Op::Open), first);
+        // While it is open, its number can't be given to the next one.
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let second = store.perform(&Op::Open);
+        assert!(matches!(second, Reply::Opened(_)) && second != first, "{second:?}");
+        assert_eq!(store.perform(&Op::List), Reply::Listed([].into()));
+        std::fs::rename(&path, place.path().join("other")).unwrap();
+        assert_eq!(store.perform(&Op::Open), Reply::Missing);
+        std::os::unix::fs::symlink("other", &path).unwrap();
+        assert!(matches!(store.perform(&Op::Open), Reply::Failed(_)), "no link is followed");
+    }
 }

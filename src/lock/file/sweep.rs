@@ -10,8 +10,9 @@ use crate::clock::Instant;
 use crate::lock::file::entry::{BootId, Decoded, Entry, Witness, decode};
 use crate::lock::file::step::{Class, DirectoryId, Errno, KEEP, Next, Op, Reply, Step};
 
-/// The most removals that follow a renewal.
-pub const REMOVALS_A_RENEWAL: usize = 2;
+/// The most removals that follow a renewal: with the default settings all that has become due, so
+/// that one listing in 15 renewals is enough. Their time is bounded too.
+pub const REMOVALS_A_RENEWAL: usize = 16;
 
 /// The most removals that follow a claim.
 pub const REMOVALS_A_CLAIM: usize = 48;

@@ -1,7 +1,7 @@
 //! What a candidate's process does: it carries out the actions of its machine, and its work works.
 
 use leaderelection::testing::{Action, End, Instant};
-use leaderelection::{Incarnation, Intent, OnSuccess, Outcome};
+use leaderelection::{Incarnation, Intent, Liveness, OnSuccess, Outcome};
 
 use super::check::Rule;
 use super::mutant::Mutant;
@@ -21,9 +21,9 @@ impl World {
         Incarnation(parts.iter().fold(0, |number, part| number << 32 | u128::from(*part)))
     }
 
-    /// Whether `reader` can know that the process of `incarnation` is gone: they are of one host
-    /// and of one boot, and nothing that this process has started still holds its companion.
-    pub(super) fn is_proven_dead(&self, incarnation: Incarnation, reader: usize) -> bool {
+    /// What `reader` can know of the process of `incarnation` where they are of one host and of one
+    /// boot: that it lives, or what it has started does, or that nothing of it holds its companion.
+    pub(super) fn liveness_of(&self, incarnation: Incarnation, reader: usize) -> Liveness {
         let [boot, epoch] = [96, 64].map(|shift| (incarnation.0 >> shift) as u32);
         let node = (incarnation.0 & 0xffff_ffff) as usize;
         let is_here = self.plan.nodes[node].host == self.plan.nodes[reader].host
@@ -31,10 +31,12 @@ impl World {
         let is_gone = self.nodes[node].epoch != epoch;
         let works = self.nodes[node].orphans.contains(&epoch);
         match self.mutant {
-            Some(Mutant::ProofBesideLivingWork) => is_here && is_gone,
+            Some(Mutant::ProofBesideLivingWork) if is_here && is_gone => Liveness::Dead,
             // What stands here of that name belongs to nobody.
-            Some(Mutant::ProofOfAnotherBoot) => !is_here || (is_gone && !works),
-            _ => is_here && is_gone && !works,
+            Some(Mutant::ProofOfAnotherBoot) if !is_here => Liveness::Dead,
+            _ if !is_here => Liveness::Unknown,
+            _ if is_gone && !works => Liveness::Dead,
+            _ => Liveness::Alive,
         }
     }
 

@@ -175,6 +175,8 @@ impl Checks {
     pub fn run_started(&mut self, node: usize) {
         let candidate = &mut self.candidates[node];
         candidate.term = None;
+        // A user who runs it again at once is as good as a wake-up.
+        candidate.woken += 1;
         candidate.finished = false;
         candidate.lost = false;
     }

@@ -392,7 +392,7 @@ impl World {
         match answer.filter(|_| useful) {
             Some(Answer::System(reply)) => self.file_goes_on(node, reply),
             Some(Answer::Lock(event)) => {
-                let event = self.with_proof_of_death(node, *event);
+                let event = self.with_liveness(node, *event);
                 self.mark(Some(node), || Mark::Answered(event.clone()));
                 self.step(node, event);
             }
@@ -400,14 +400,15 @@ impl World {
         }
     }
 
-    /// Who reads a record also looks whether the process that wrote it is gone.
-    pub(super) fn with_proof_of_death(&mut self, node: usize, event: Event) -> Event {
+    /// Who reads a record also looks whether the process that wrote it lives.
+    pub(super) fn with_liveness(&mut self, node: usize, event: Event) -> Event {
         match event {
             Event::Read(ReadReply::Found { observed, .. }) => {
-                let is_held = observed.record.kind == RecordKind::Held;
-                let dead = is_held && self.is_proven_dead(observed.record.incarnation, node);
-                self.stats.proofs += u64::from(dead);
-                let liveness = if dead { Liveness::Dead } else { Liveness::Unknown };
+                let liveness = match observed.record.kind {
+                    RecordKind::Held => self.liveness_of(observed.record.incarnation, node),
+                    _ => Liveness::Unknown,
+                };
+                self.stats.proofs += u64::from(liveness == Liveness::Dead);
                 Event::Read(ReadReply::Found { observed, liveness })
             }
             event => event,

@@ -25,8 +25,8 @@ fn nfs(option: &str) -> Option<(Sign, &'static str)> {
     Some(match option {
         "nocto" => (
             Sign::Bad,
-            "nocto: what other hosts have changed may stay unseen for up to acdirmax (60 s), though \
-             the directory is opened and listed; mount without it",
+            "nocto: what other hosts have changed may stay unseen for up to acdirmax (60 s), \
+             though the directory is opened and listed; mount without it",
         ),
         "soft" | "softerr" => (
             Sign::Note,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::lock::file::claim::Claimed;
-use crate::lock::file::entry::{Decoded, Witness, decode};
-use crate::lock::file::step::{Errno, LONGEST_WINDOW, Op};
+use crate::lock::file::entry::{Decoded, FORMAT, Witness, decode, encode};
+use crate::lock::file::step::{Errno, FaultKind, LONGEST_WINDOW, Op};
 use crate::lock::file::sweep::Memory;
 
 const HERE: DirectoryId = DirectoryId { device: 1, inode: 1 };
