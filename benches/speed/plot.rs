@@ -206,18 +206,13 @@ fn opening(title: &str, note: &str, bottom: f64) -> String {
 }
 
 fn line(svg: &mut String, from: (f64, f64), to: (f64, f64), color: &str, width: f64) {
-    let _ = writeln!(
-        svg,
-        r#"<line x1="{:.1}" y1="{:.1}" x2="{:.1}" y2="{:.1}" stroke="{color}" stroke-width="{width}"/>"#,
-        from.0, from.1, to.0, to.1
-    );
+    let ((x1, y1), (x2, y2)) = (from, to);
+    let ends = format!(r#"x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}""#);
+    let _ = writeln!(svg, r#"<line {ends} stroke="{color}" stroke-width="{width}"/>"#);
 }
 
 fn text(svg: &mut String, at: (f64, f64), anchor: &str, color: &str, size: u32, text: &str) {
     let text = text.replace('&', "&amp;").replace('<', "&lt;");
-    let _ = writeln!(
-        svg,
-        r#"<text x="{:.1}" y="{:.1}" text-anchor="{anchor}" fill="{color}" font-size="{size}">{text}</text>"#,
-        at.0, at.1
-    );
+    let place = format!(r#"x="{:.1}" y="{:.1}" text-anchor="{anchor}""#, at.0, at.1);
+    let _ = writeln!(svg, r#"<text {place} fill="{color}" font-size="{size}">{text}</text>"#);
 }

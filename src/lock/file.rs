@@ -34,6 +34,7 @@ mod options;
 mod place;
 pub(crate) mod renew;
 mod same_host;
+mod say;
 pub(crate) mod step;
 pub(crate) mod store;
 pub(crate) mod sweep;
@@ -45,7 +46,6 @@ mod wake;
 #[cfg(not(target_os = "linux"))]
 #[path = "file/wake/none.rs"]
 mod wake;
-mod writing;
 
 use crate::sync::channel::Receiver;
 use bell::Bell;
@@ -481,18 +481,6 @@ impl FileLock {
         }
         let hint = format!("expected revision {expected:?}, found {known:?}");
         Err(LockError::Conflict(Failure::new("write", self.path.display()).hint(hint)))
-    }
-
-    fn name(&self, generation: u64) -> String {
-        self.path.join(name_of(generation)).display().to_string()
-    }
-
-    fn error(&self, fault: Fault) -> LockError {
-        let resource = match fault.generation {
-            Some(generation) => self.name(generation),
-            None => self.path.display().to_string(),
-        };
-        fault.into_error(resource)
     }
 }
 

@@ -9,8 +9,8 @@ use crate::ledger::{self, Line};
 use crate::machine::Machine;
 use crate::support::{Place, is_alive, signal, wait_until};
 
-/// A thread that sleeps and is so late shows that this machine gave time to nobody: what a guard does
-/// too late then says nothing about clocks.
+/// A thread that sleeps and is so late shows that this machine gave time to nobody: what a guard
+/// does too late then says nothing about clocks.
 const STOOD_STILL: Duration = Duration::from_millis(50);
 
 /// How many lines a fenced resource has refused in each of the losses.

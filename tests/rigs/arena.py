@@ -39,7 +39,7 @@ shell=$(command -v bash || echo 'busybox sh')
 round=0
 while [ ! -e STATE/stop ]; do
     round=$((round + 1))
-    elect run --lock "$2" --identity $1.$round --lease-duration LEASEs --kill-after 200ms \\
+    elect run OPTIONS --lock "$2" --identity $1.$round --lease-duration LEASEs --kill-after 200ms \\
         -- $shell STATE/writer </dev/null >>STATE/$1.log 2>&1 &
     echo $! >STATE/$1.pid
     wait $!
@@ -176,8 +176,9 @@ class Lane:
 class Arena:
     """All locks, the faults that are still to come, and what came of those before."""
 
-    def __init__(self, rig, seed, lanes, faults, bound=None):
+    def __init__(self, rig, seed, lanes, faults, bound=None, options=""):
         self.rig, self.left, self.total = rig, faults, faults
+        self.options = options
         self.bound = bound or BOUND.get(rig.base, SHORTER_BOUND)
         self.world, self.guard, self.failure = World(), threading.Lock(), None
         self.kinds = ["kill", "stop", "freeze", "kill", "stop"]
@@ -190,11 +191,12 @@ class Arena:
         self.shells, self.ledgers, self.ended = [], [], threading.Event()
 
     def start(self):
+        candidate = CANDIDATE.replace("LEASE", f"{LEASE:g}").replace("OPTIONS", self.options)
         for host in "ab":
             self.rig.on(host, f"rm -rf {self.rig.state}; mkdir -p {self.rig.state}; "
                               f"mkfifo {self.rig.state}/never")
             self.rig.write_file(host, "writer", WRITER)
-            self.rig.write_file(host, "candidate", CANDIDATE.replace("LEASE", f"{LEASE:g}"))
+            self.rig.write_file(host, "candidate", candidate)
             self.ledgers.append(Ledger(self.rig, host, lane_of))
         for lane in self.lanes:
             for name in lane.names:

@@ -21,8 +21,8 @@ pub fn signal_all(signal: Signal, except: Option<Pid>) {
     signal_all_unless(signal, except, || false);
 }
 
-/// The same, unless it is `too_late` before all are found: where there are many processes and little
-/// time for this one, that may take seconds.
+/// The same, unless it is `too_late` before all are found: where there are many processes and
+/// little time for this one, that may take seconds.
 pub fn signal_all_unless(signal: Signal, except: Option<Pid>, too_late: impl Fn() -> bool) {
     let except = except.map(|group| group.as_raw_nonzero().get());
     let Some(all) = all_unless(too_late) else { return };

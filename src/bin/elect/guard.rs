@@ -232,8 +232,8 @@ impl Guard {
         }
     }
 
-    /// At a loss. What has escaped is told later: to look for it takes a while, which must not delay
-    /// the kill.
+    /// At a loss. What has escaped is told later: to look for it takes a while, which must not
+    /// delay the kill.
     fn tell_group(&mut self) {
         self.untold = true;
         if self.command_code.is_none() {

@@ -61,6 +61,7 @@ enum At {
     Opening,
     Making,
     Listing,
+    ReadingHead,
     Creating,
     Reading,
     Syncing,
@@ -158,6 +159,26 @@ impl Claim {
         if highest != self.after.as_ref().map(|after| after.generation) {
             return self.fail(FaultKind::Conflict, "the head has changed");
         }
+        match highest {
+            Some(head) => self.ask(At::ReadingHead, Op::Read(head)),
+            None => self.create(now),
+        }
+    }
+
+    /// A server that has lost the head that was waited for may hold another of that number. What is
+    /// created above it supersedes whoever leads, whatever the proof finds later, and a claim that
+    /// this candidate sees as its own is not waited for.
+    fn read_head(&mut self, now: Instant, reply: &Reply) -> Next<Result<Claimed, Fault>> {
+        match reply {
+            reply if self.predecessor_stands(reply) => self.create(now),
+            Reply::Text(_) | Reply::NotALink | Reply::Missing => {
+                self.fail(FaultKind::Conflict, "the head has changed")
+            }
+            reply => self.before_writing("read", reply),
+        }
+    }
+
+    fn create(&mut self, now: Instant) -> Next<Result<Claimed, Fault>> {
         // It would be lost anyway, and stand in the way of others.
         if self.is_late(now) {
             return self.fail(FaultKind::Unavailable, "no time is left to send it");
@@ -284,6 +305,7 @@ impl Step for Claim {
             // Somebody else may have made it; whether it is usable is seen when it is opened.
             (At::Making, Reply::Done | Reply::Exists) => self.ask(At::Opening, Op::Open),
             (At::Listing, Reply::Listed(names)) => self.listed(now, &names),
+            (At::ReadingHead, reply) => self.read_head(now, &reply),
             (At::Creating, reply) => {
                 self.refused = Some(reply).filter(|reply| *reply != Reply::Done);
                 let generation = self.generation();

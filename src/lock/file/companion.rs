@@ -29,7 +29,7 @@ const MOST_EXAMINED: usize = 64;
 /// A file that is locked for as long as this process lives, so that other candidates of this user
 /// on this host need not wait out the lease of a leader that is proven to be dead.
 ///
-/// [`FileLock`](crate::FileLock) makes it before the first claim. It lies in a directory of this
+/// [`FileLock`](crate::FileLock) makes it when it waits or claims. It lies in a directory of this
 /// user alone, in memory: in `$XDG_RUNTIME_DIR`, `/run/user/UID`, `/run` (root), or `/dev/shm`.
 ///
 /// **Work that is another process**, such as a child that a leader has started, may outlive this

@@ -62,26 +62,28 @@ impl SameHost {
         Self { own, boot, companion: None, probe: None }
     }
 
-    /// What is to stand in a claim, so that others can tell whether this process lives. Makes the
-    /// companion, if need be.
+    /// What is to stand in a claim, so that others can tell whether this process lives.
     pub(super) fn facts(&mut self) -> Option<HolderFacts> {
-        let boot = self.boot.clone()?;
-        if self.companion.is_none() {
-            let made = match &self.own {
-                Own::Off => return None,
-                Own::OfProcess => Companion::of_process(),
-                Own::In(bases) => Companion::make_in_any(bases),
-            };
-            match made {
-                Ok(companion) => self.companion = Some(companion),
-                Err(error) => {
-                    log::debug!("{error}");
-                    return None;
-                }
-            }
-        }
+        self.prepare();
         let companion = self.companion.as_ref()?.id();
-        Some(HolderFacts { boot, companion })
+        Some(HolderFacts { boot: self.boot.clone()?, companion })
+    }
+
+    /// Makes the companion of this process, if need be. Who waits for a holder does so meanwhile,
+    /// not when the lease has become free.
+    fn prepare(&mut self) {
+        if self.companion.is_some() || self.boot.is_none() {
+            return;
+        }
+        let made = match &self.own {
+            Own::Off => return,
+            Own::OfProcess => Companion::of_process(),
+            Own::In(bases) => Companion::make_in_any(bases),
+        };
+        match made {
+            Ok(companion) => self.companion = Some(companion),
+            Err(error) => log::debug!("{error}"),
+        }
     }
 
     #[cfg(test)]
@@ -98,6 +100,9 @@ impl SameHost {
         }
         if self.probe.as_ref().is_none_or(|probe| probe.id != facts.companion) {
             self.probe = Probe::find(facts.companion, &self.bases());
+        }
+        if bell.is_some() {
+            self.prepare();
         }
         let Some(probe) = &mut self.probe else { return Liveness::Unknown };
         if let (Some((_, companion)), Some(bell)) = (&probe.found, bell) {

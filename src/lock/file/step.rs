@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Instant;
-use crate::error::{Failure, LockError};
 use crate::lock::file::entry::Text;
 
 /// The longest time for which an attempt's last read still counts: the attempt window A is the
@@ -167,23 +166,6 @@ impl Fault {
     /// A fault without further facts.
     pub fn new(kind: FaultKind, operation: &'static str) -> Self {
         Self { kind, operation, generation: None, errno: None, hint: None }
-    }
-
-    /// The same for the election, about `resource`.
-    pub(super) fn into_error(self, resource: String) -> LockError {
-        let mut failure = Failure::new(self.operation, resource);
-        if let Some(hint) = self.hint {
-            failure = failure.hint(hint);
-        }
-        if let Some(errno) = self.errno {
-            failure = failure.source(std::io::Error::from_raw_os_error(errno.0));
-        }
-        match self.kind {
-            FaultKind::Conflict => LockError::Conflict(failure),
-            FaultKind::Unavailable => LockError::Unavailable(failure),
-            FaultKind::Indeterminate => LockError::Indeterminate(failure),
-            FaultKind::Fatal => LockError::Fatal(failure),
-        }
     }
 
     /// About this generation.

@@ -306,7 +306,7 @@ fn a_lock_says_whether_its_holder_lives() {
     let (bench, runtime) = (Bench::new(), Runtime::new());
     let (mut leader, mut other) = (lock_in(&bench, &runtime), lock_in(&bench, &runtime));
     assert_eq!(other.get(BUDGET).unwrap(), None);
-    assert!(runtime.files().is_empty(), "who only waits needs none");
+    assert!(runtime.files().is_empty(), "who only looks needs none");
     let token = acquire(&mut leader, 1);
     let claimed = other.get(BUDGET).unwrap().unwrap();
     assert_eq!(other.liveness(&claimed), Liveness::Alive);

@@ -1,12 +1,15 @@
-//! What a file lock writes: the entry of a new generation, and whether it fits.
+//! How the file lock says things: records as texts, faults as errors.
+//!
+//! This file must not touch the directory.
 
 use rand::Rng;
 
 use crate::clock::Instant;
 use crate::error::{Failure, LockError};
 use crate::lock::file::FileLock;
-use crate::lock::file::entry::{Entry, FORMAT, HolderFacts, MAX_TEXT_BYTES, Text, encode};
-use crate::lock::file::layout::MAX_GENERATION;
+use crate::lock::file::entry::{self, Entry, FORMAT, HolderFacts, Text};
+use crate::lock::file::layout::{MAX_GENERATION, name_of};
+use crate::lock::file::step::{Fault, FaultKind};
 use crate::record::{LeaderElectionRecord, RecordKind};
 
 impl FileLock {
@@ -38,12 +41,37 @@ impl FileLock {
     }
 
     pub(super) fn encode(&self, entry: &Entry) -> Result<Text, LockError> {
-        encode(entry).map_err(|too_long| {
+        entry::encode(entry).map_err(|too_long| {
             let failure = Failure::new("write", self.path.display()).hint(format!(
                 "the record has {} bytes, at most {} fit; shorten the identity or the metadata",
-                too_long.bytes, MAX_TEXT_BYTES
+                too_long.bytes,
+                entry::MAX_TEXT_BYTES
             ));
             LockError::Fatal(failure)
         })
+    }
+
+    pub(super) fn name(&self, generation: u64) -> String {
+        self.path.join(name_of(generation)).display().to_string()
+    }
+
+    pub(super) fn error(&self, fault: Fault) -> LockError {
+        let resource = match fault.generation {
+            Some(generation) => self.name(generation),
+            None => self.path.display().to_string(),
+        };
+        let mut failure = Failure::new(fault.operation, resource);
+        if let Some(hint) = fault.hint {
+            failure = failure.hint(hint);
+        }
+        if let Some(errno) = fault.errno {
+            failure = failure.source(std::io::Error::from_raw_os_error(errno.0));
+        }
+        match fault.kind {
+            FaultKind::Conflict => LockError::Conflict(failure),
+            FaultKind::Unavailable => LockError::Unavailable(failure),
+            FaultKind::Indeterminate => LockError::Indeterminate(failure),
+            FaultKind::Fatal => LockError::Fatal(failure),
+        }
     }
 }
