@@ -119,19 +119,26 @@ impl Arena {
         }
         self.read_ledger();
         for line in self.oracle.terms() {
-            let pid = Pid::from_raw(line.pid).expect("a process id");
-            // The number may be another's by now; then it has another program.
-            let program = std::fs::read_to_string(format!("/proc/{}/cmdline", line.pid));
-            // Another arena's led command has another directory.
-            let place = std::fs::read_link(format!("/proc/{}/cwd", line.pid));
-            let ours = program.is_ok_and(|words| words.contains("--exact\0writer"))
-                && place.is_ok_and(|place| place.ends_with(self.place.as_ref()));
-            assert!(!(is_alive(pid) && ours), "{line:?}: its writer is still alive");
+            // The guard of an elect that was killed just now is still ending its command.
+            let what = format!("the end of the writer of {line:?}");
+            support::wait_until(&what, || !self.is_writing(line.pid));
         }
         (
             std::mem::take(&mut self.harms),
             std::mem::replace(&mut self.oracle, Oracle::new(self.lease)),
         )
+    }
+
+    /// Whether the process is a led command of this arena.
+    fn is_writing(&self, number: i32) -> bool {
+        let pid = Pid::from_raw(number).expect("a process id");
+        // The number may be another's by now; then it has another program.
+        let program = std::fs::read_to_string(format!("/proc/{number}/cmdline"));
+        // Another arena's led command has another directory.
+        let place = std::fs::read_link(format!("/proc/{number}/cwd"));
+        is_alive(pid)
+            && program.is_ok_and(|words| words.contains("--exact\0writer"))
+            && place.is_ok_and(|place| place.ends_with(self.place.as_ref()))
     }
 
     /// What to look at when something went wrong.

@@ -83,7 +83,7 @@ fn expected(mutant: Mutant) -> (&'static [Rule], u64) {
         Mutant::LateReplyRevives => (&[Rule::StaysEnded], 100),
         Mutant::ClaimWithoutComparing | Mutant::CreateReplacesAName => (overwritten, 200),
         Mutant::UnknownTakenAsFailed => (overlap, 1000),
-        Mutant::NoListingAfterAClaim => (overlap, 300),
+        Mutant::NoListingAfterAClaim => (overlap, 1000),
         _ => (overlap, 200),
     }
 }
