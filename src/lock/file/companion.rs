@@ -176,6 +176,16 @@ impl Companion {
         self.0.id
     }
 
+    /// The file, unless somebody in this process has closed it: then its number may be another
+    /// file's by now, and since its lock is gone too, this takes its name away.
+    pub(super) fn file(&self) -> Option<&File> {
+        let intact = id_of_file(&self.0.file) == Ok(self.0.id.file());
+        if !intact {
+            self.0.remove();
+        }
+        intact.then_some(&self.0.file)
+    }
+
     /// Removes some files that the dead have left, where there are many.
     fn bury_others(&self) {
         let names = self.0.place.names();
@@ -209,7 +219,7 @@ impl Inner {
 }
 
 /// Removes the companion `name`, if it still is `file`, and what belongs to it.
-pub(super) fn bury(place: &Place, name: &str, file: DirectoryId) {
+fn bury(place: &Place, name: &str, file: DirectoryId) {
     if place.remove(name, file) {
         let _ = place.remove_any(&elector_of(name));
     }
