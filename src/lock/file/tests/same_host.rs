@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use rustix::fs::{FlockOperation, flock};
 
 use super::*;
+use crate::clock::Timestamp;
 use crate::lock::file::companion::{CompanionId, Tried};
 use crate::lock::file::entry::{FORMAT, HolderFacts, encode};
 use crate::lock::file::place::Place;
@@ -305,21 +306,26 @@ fn the_first_successor_leaves_the_proof_to_those_of_other_locks() {
 fn what_the_dead_leave_does_not_pile_up() {
     let runtime = Runtime::new();
     let make = || Companion::make_in_any(&[runtime.base()]).unwrap();
+    let leave = |companion: Companion| {
+        unlock(&companion);
+        std::mem::forget(companion);
+    };
     let living: Vec<_> = (0..10).map(|_| make()).collect();
-    for _ in 0..60 {
-        let dead = make();
-        unlock(&dead);
-        std::mem::forget(dead);
-    }
-    // As soon as there were many, the next one to come has removed all of them.
-    let left = runtime.files().len();
-    assert!((10..=34).contains(&left), "{left}");
+    (0..20).for_each(|_| leave(make()));
+    // An elector's whose companion is gone.
+    fs::write(runtime.place().path.join("00000000000000ff.alive.elector"), "").unwrap();
     let foreign = runtime.place().path.join("notes");
     fs::write(&foreign, "").unwrap();
-    for _ in 0..40 {
-        std::mem::forget(make());
+    let all = runtime.files().len();
+    let in_hours =
+        |hours: u64| Timestamp::from_millis(Timestamp::now().as_millis() + hours * 3_600_000);
+    for (most, hours) in [(10, 0), (10, 1), (1000, 100)] {
+        living[0].bury_others(most, in_hours(hours));
+        assert_eq!(runtime.files().len(), all, "over {most}, {hours} hours later");
     }
+    living[0].bury_others(10, in_hours(100));
     assert!(foreign.exists());
+    assert_eq!(runtime.files().len(), 10 + 1);
     for companion in &living {
         assert_eq!(
             runtime.place().open_file(&companion.id().name()).unwrap().1,
