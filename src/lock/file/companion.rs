@@ -119,7 +119,9 @@ impl Companion {
     ///
     /// Who does not call this leaves an empty file behind, which others remove in time.
     pub fn retire() {
-        if let Some(companion) = &*OF_PROCESS.lock() {
+        // Taken by who makes it meanwhile, perhaps on a file system that hangs: then it stays.
+        let companion = OF_PROCESS.try_lock().and_then(|known| known.clone());
+        if let Some(companion) = companion {
             companion.0.remove();
         }
     }

@@ -270,6 +270,12 @@ fn a_directory_that_is_not_this_users_alone_or_not_in_memory_is_not_used() {
     let name = elsewhere.place().path.file_name().unwrap().to_owned();
     symlink(elsewhere.place().path, link.base().join(name)).unwrap();
     assert_eq!(hint(&link), "it can't be opened");
+    let program = std::env::current_exe().unwrap();
+    let elsewhere = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
+    if let Err(unusable) = Place::make(elsewhere.path()) {
+        assert!(unusable.hint.contains("in memory"));
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0, "nothing is made there");
+    }
     // Of the kernel's own, where nothing can be made.
     assert!(Place::make("/proc".as_ref()).is_err());
     assert!(Place::make("/nowhere".as_ref()).is_err());
