@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use rustix::fs::{FlockOperation, flock};
 
 use super::*;
-use crate::clock::Timestamp;
+use crate::clock::{Stopwatch, Timestamp};
 use crate::lock::file::companion::{CompanionId, Tried};
 use crate::lock::file::entry::{FORMAT, HolderFacts, encode};
 use crate::lock::file::place::Place;
@@ -422,4 +422,27 @@ fn facts_that_somebody_forged_cost_nobody_a_lease() {
     let seen = other.get(BUDGET).unwrap().unwrap();
     assert_eq!(seen.revision, Revision(2));
     assert_eq!(other.liveness(&seen), Liveness::Unknown);
+}
+
+#[test]
+fn a_process_that_held_its_lease_on_and_only_tries_leads_again() {
+    let (bench, runtime) = (Bench::new(), Runtime::new());
+    let lock = FileLock::options().durable(false).companion_in(&runtime.base());
+    let config = crate::Config::new(lock.open(bench.path()).unwrap())
+        .lease_duration(SECOND)
+        .renew_deadline(SECOND / 2)
+        .retry_period(SECOND / 10)
+        .acquire_timeout(Duration::ZERO);
+    let elector = crate::LeaderElector::new(config).unwrap();
+    for _ in 0..2 {
+        let watch = Stopwatch::start();
+        let leadership = loop {
+            if let Some(leadership) = elector.try_campaign().unwrap() {
+                break leadership;
+            }
+            assert!(watch.elapsed() < SECOND * 30, "it waits for itself");
+            std::thread::yield_now();
+        };
+        leadership.report(true).unwrap();
+    }
 }
