@@ -25,6 +25,11 @@ const MAX_SPAN: Duration = Duration::from_secs(366 * 24 * 3600);
 #[non_exhaustive]
 pub enum OnSuccess {
     /// The lease is left to expire, so that others hear of the success before they may lead.
+    ///
+    /// With a [`FileLock`](crate::FileLock) that is void on the same host once this process has
+    /// ended, for its end is proven then. Where the lease is to outlast the process, call
+    /// [`Companion::retire`](crate::Companion::retire) before the end, or use
+    /// [`same_host(false)`](crate::FileLockOptions::same_host).
     #[default]
     Hold,
     /// The lease is released: another candidate may lead at once.

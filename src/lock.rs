@@ -90,7 +90,8 @@ pub trait Lock: Send {
     /// What is known of that process; by default what [`Lock::holder_is_dead`] says.
     ///
     /// Any doubt is [`Liveness::Unknown`]. With [`Liveness::Alive`], who does not want to wait for
-    /// a live holder need not wait to see a renewal.
+    /// a live holder need not wait to see a renewal; so it must not be said once the lease is over,
+    /// whatever the process does.
     fn liveness(&mut self, observed: &Observed) -> Liveness {
         match self.holder_is_dead(observed) {
             true => Liveness::Dead,

@@ -195,13 +195,13 @@ pub struct Observed {
     pub nonce: u64,
 }
 
-/// What is known of the process that holds a lease.
+/// What is known of the process that holds a lease, or held it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Liveness {
     /// Nothing, as of a process on another host.
     #[default]
     Unknown,
-    /// It is there, though it may be stopped.
+    /// It is there, though it may be stopped, and its lease is not over.
     Alive,
     /// It is proven to be gone, with all that it did for its term.
     Dead,

@@ -23,6 +23,9 @@ const SPREAD_AFTER_A_LOSS: Duration = Duration::from_micros(200);
 /// long a window.
 const SPREAD_GROWTH: u32 = 4;
 
+/// Up to this: it never shrinks, and who waits alone in the end must not pay for that.
+const LONGEST_SPREAD: Duration = Duration::from_millis(250);
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Campaign {
     started: Instant,
@@ -217,7 +220,8 @@ impl Campaign {
             WriteReply::Conflict | WriteReply::Indeterminate => {
                 if reply == WriteReply::Conflict {
                     let grown = (self.window * SPREAD_GROWTH).max(SPREAD_AFTER_A_LOSS);
-                    self.window = grown.min(candidate.settings.retry_period / 4);
+                    let longest = LONGEST_SPREAD.min(candidate.settings.retry_period / 4);
+                    self.window = grown.min(longest);
                 }
                 self.look_again = true;
                 None
@@ -305,7 +309,7 @@ impl Campaign {
     /// what else becomes free the first claim is at once, so that one who waits alone loses no
     /// time, and the window grows with each that others were faster than.
     ///
-    /// This makes no claim later than by a quarter of the retry period and a look.
+    /// This makes no claim later than by [`LONGEST_SPREAD`] and a look.
     fn spread(&self, candidate: &Candidate, step: &Step<'_>) -> Option<Instant> {
         let view = self.view.as_ref()?;
         let period = candidate.settings.retry_period;

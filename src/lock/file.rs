@@ -35,6 +35,7 @@ mod place;
 pub(crate) mod renew;
 mod same_host;
 mod say;
+mod slot;
 pub(crate) mod step;
 pub(crate) mod store;
 pub(crate) mod sweep;
@@ -59,6 +60,7 @@ use observe::{Content, Head, Observe, Sight};
 pub use options::FileLockOptions;
 use renew::Renew;
 use same_host::SameHost;
+use slot::Slot;
 use step::{Class, DirectoryId, Fault, Next, Op, Reply, Step};
 use store::Store;
 use sweep::{Memory, REMOVALS_A_CLAIM, REMOVALS_A_RENEWAL, Sweep, Swept};
@@ -106,6 +108,7 @@ struct Term {
     directory: DirectoryId,
     token: u64,
     text: Text,
+    lease: Duration,
     /// The last generation that is known to be this term's.
     generation: u64,
     confirmed_at: Instant,
@@ -346,6 +349,8 @@ impl FileLock {
         self.highest = Some((directory, generation));
         self.memory.note(directory, generation, now);
         let confirmed_at = now;
+        let lease = entry.record.lease_duration;
+        self.same_host.confirmed(Slot::of(directory, generation), started + lease);
         self.head = Some(Box::new(Head {
             directory,
             generation,
@@ -354,7 +359,8 @@ impl FileLock {
             read_at: now,
             listed_at: started,
         }));
-        self.term = Some(Term { directory, token: generation, text, generation, confirmed_at });
+        self.term =
+            Some(Term { directory, token: generation, text, lease, generation, confirmed_at });
         let until = started + budget / 2;
         self.due = Some(Due { directory, head: generation, most: REMOVALS_A_CLAIM, until });
     }
@@ -373,6 +379,7 @@ impl FileLock {
         if let Some(term) = &mut self.term {
             term.generation = renewed;
             term.confirmed_at = self.clock.now();
+            self.same_host.confirmed(Slot::of(directory, term.token), started + term.lease);
             self.memory.note(directory, renewed, term.confirmed_at);
         }
         let until = started + budget / 2;
@@ -424,7 +431,10 @@ impl FileLock {
         budget: Duration,
     ) -> Result<Revision, LockError> {
         let (directory, after, seen_at) = match self.own_term(record, expected) {
-            Ok(term) => (term.directory, term.generation, term.confirmed_at),
+            Ok(term) => {
+                self.same_host.ended(Slot::of(term.directory, term.token));
+                (term.directory, term.generation, term.confirmed_at)
+            }
             Err(_) => {
                 // Not a term of this lock: as after a completion that is to be forgotten.
                 self.expect(expected)?;
@@ -517,7 +527,8 @@ impl Lock for FileLock {
                 if version == (observed.revision, observed.nonce)
                     && self.hidden_above(head).is_none() =>
             {
-                self.same_host.liveness(entry, self.bell.get_mut())
+                let now = self.clock.now();
+                self.same_host.liveness(head.directory, entry, now, self.bell.get_mut())
             }
             _ => Liveness::Unknown,
         }
@@ -537,9 +548,6 @@ impl Lock for FileLock {
     }
 
     fn tidy(&mut self) {
-        if self.term.is_some() {
-            self.same_host.bury();
-        }
         if let (Some(_), Some(bell)) = (&self.term, self.bell.get_mut()) {
             bell.rest();
         }

@@ -39,7 +39,11 @@ impl Host {
     }
 
     fn run_looking(&self, often: [&str; 2]) -> Setup<'_> {
-        run(&self.place).with(LONG).with(often).env("XDG_RUNTIME_DIR", self.runtime.path())
+        self.run_with(LONG, often)
+    }
+
+    fn run_with(&self, lease: [&str; 2], often: [&str; 2]) -> Setup<'_> {
+        run(&self.place).with(lease).with(often).env("XDG_RUNTIME_DIR", self.runtime.path())
     }
 
     /// The files that stand for processes.
@@ -73,7 +77,7 @@ fn a_leader_that_was_killed_is_succeeded_long_before_its_lease_is_over() {
     let mut waiter = host.waiter();
     leader.signal(Signal::KILL);
     assert_eq!(waiter.code(), Some(0));
-    assert!(host.companions().is_empty(), "nothing of either is left");
+    assert_eq!(host.companions().len(), 1, "the proof is left for other locks");
 }
 
 #[test]
@@ -134,6 +138,22 @@ fn a_leader_that_is_frozen_is_not_dead() {
     leader.signal(Signal::STOP);
     host.waiter();
     assert_eq!(host.place.read("second"), "");
+    drop(leader);
+}
+
+#[test]
+fn a_lease_that_has_run_out_is_taken_though_the_process_is_there() {
+    let host = Host::new();
+    let run = || host.run_with(["--lease-duration", "2s"], OFTEN);
+    let leader = run().script("echo $$ > pid; exec sleep 600").start();
+    host.place.wait_for_pid("pid");
+    leader.signal(Signal::STOP);
+    // Each try either finds that the lease lasts, or times its end.
+    wait_until("a successor", || {
+        let tried = run().with(["--wait", "0"]).script("true").finish();
+        assert!(matches!(tried.code, Some(0 | 75)), "{}", tried.stderr);
+        tried.code == Some(0)
+    });
     drop(leader);
 }
 

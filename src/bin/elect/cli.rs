@@ -124,7 +124,8 @@ pub struct CandidateArgs {
     /// Use a file system that is known not to be safe, and so accept two leaders at once
     #[arg(long)]
     pub i_know: bool,
-    /// Wait out the lease even of a leader on this host that is proven to be dead
+    /// Wait out the lease even of a leader on this host that is proven to be dead: for work without
+    /// inherited descriptors (Python's subprocess, Java's ProcessBuilder, sudo, docker run)
     #[arg(long)]
     pub no_same_host: bool,
     /// Say more; twice for everything

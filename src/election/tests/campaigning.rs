@@ -59,6 +59,29 @@ fn a_holder_that_is_seen_to_live_ends_a_campaign_that_is_only_to_try() {
 }
 
 #[test]
+fn a_lease_that_is_over_is_timed_and_taken_whatever_the_timeout() {
+    let found = |liveness| ReadReply::Found { observed: others("b", 5), liveness };
+    let trying = Settings { acquire_timeout: Some(millis(4_500)), ..settings() };
+    let mut bench = Bench::new(trying);
+    bench.read(found(Liveness::Alive)).expect(&["read", "leader b"]);
+    bench.at(2000).expect(&["read"]).read(found(Liveness::Alive)).expect_nothing();
+    bench.at(4000).expect(&["read"]);
+    bench.read(found(Liveness::Unknown)).expect_nothing();
+    let mut acquired = false;
+    for now in 4001..=15_400 {
+        bench.at(now);
+        if bench.asked.is_some() && now < 15_000 {
+            bench.expect(&["read"]).read(found(Liveness::Unknown)).expect_nothing();
+        } else if bench.asked.is_some() {
+            bench.expect(&["acquire over 5"]);
+            acquired = true;
+            break;
+        }
+    }
+    assert!(acquired);
+}
+
+#[test]
 fn a_holder_that_is_seen_to_live_has_its_whole_lease_and_no_more() {
     let alive = || ReadReply::Found { observed: others("b", 5), liveness: Liveness::Alive };
     let mut bench = Bench::new(settings());
@@ -401,6 +424,6 @@ fn the_more_claims_others_were_faster_than_the_longer_the_next_may_wait() {
         bench.expect(&[&format!("acquire over {revision}")]);
         waits.push(bench.now - seen);
     }
-    // A millisecond is as fine as this bench gets; the last is a quarter of the retry period.
-    assert_eq!(waits, [1, 1, 4, 13, 52, 205, 500, 500, 500, 500]);
+    // A millisecond is as fine as this bench gets.
+    assert_eq!(waits, [1, 1, 4, 13, 52, 205, 250, 250, 250, 250]);
 }

@@ -7,24 +7,31 @@
 use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::clock::entropy;
+use crate::clock::{Timestamp, entropy};
 use crate::error::{Failure, LockError};
 use crate::lock::file::place::{Place, Unusable, bases, id_of_file};
 use crate::lock::file::step::DirectoryId;
+use crate::record::MAX_LEASE_DURATION;
 use crate::sync::Mutex;
 
-/// Beyond so many names in a directory, some are examined and those of the dead removed. Until then
-/// they stay: who waits for a dead process's lease may still want its proof.
-const MANY_NAMES: usize = 32;
+/// Beyond so many names in a directory, some are examined and those of the dead removed.
+const MANY_NAMES: usize = 1000;
 
 /// So many are examined.
 const MOST_EXAMINED: usize = 64;
+
+/// Until they have not changed for this long they stay: who waits for a lease of that process may
+/// still want the proof. A renewal changes them, so every such lease is over then. By the wall
+/// clock, which may have been set meanwhile; a name that went too early costs a lease's wait.
+const LONGEST_WANTED: Duration = MAX_LEASE_DURATION.saturating_mul(2);
 
 /// A file that is locked for as long as this process lives, so that other candidates of this user
 /// on this host need not wait out the lease of a leader that is proven to be dead.
@@ -112,7 +119,9 @@ impl Companion {
     ///
     /// Who does not call this leaves an empty file behind, which others remove in time.
     pub fn retire() {
-        if let Some(companion) = &*OF_PROCESS.lock() {
+        // Taken by who makes it meanwhile, perhaps on a file system that hangs: then it stays.
+        let companion = OF_PROCESS.try_lock().and_then(|known| known.clone());
+        if let Some(companion) = companion {
             companion.0.remove();
         }
     }
@@ -123,7 +132,7 @@ impl Companion {
         for base in bases {
             match Place::make(base).and_then(|place| Self::make_in(place, lock_alone)) {
                 Ok(companion) => {
-                    companion.bury_others();
+                    companion.bury_others(MANY_NAMES, Timestamp::now());
                     return Ok(companion);
                 }
                 Err(unusable) => last = unusable,
@@ -176,10 +185,20 @@ impl Companion {
         self.0.id
     }
 
-    /// Removes some files that the dead have left, where there are many.
-    fn bury_others(&self) {
+    /// The file, unless somebody in this process has closed it: then its number may be another
+    /// file's by now, and since its lock is gone too, this takes its name away.
+    pub(super) fn file(&self) -> Option<&File> {
+        let intact = id_of_file(&self.0.file) == Ok(self.0.id.file());
+        if !intact {
+            self.0.remove();
+        }
+        intact.then_some(&self.0.file)
+    }
+
+    /// Removes some files that the dead have left long before `now`, where there are too many.
+    pub(super) fn bury_others(&self, most: usize, now: Timestamp) {
         let names = self.0.place.names();
-        if names.len() <= MANY_NAMES {
+        if names.len() <= most {
             return;
         }
         // Begins anywhere, so that those of the living can't hide the others for ever.
@@ -187,6 +206,9 @@ impl Companion {
         for name in names.iter().cycle().skip(start).take(names.len().min(MOST_EXAMINED)) {
             if is_name(name)
                 && let Ok((file, id)) = self.0.place.open_file(name)
+                && changed_at(&file).is_some_and(|at| {
+                    now.as_millis() >= at.as_millis() + LONGEST_WANTED.as_millis() as u64
+                })
                 && try_shared(&file) == Tried::Free
             {
                 bury(&self.0.place, name, id);
@@ -209,7 +231,7 @@ impl Inner {
 }
 
 /// Removes the companion `name`, if it still is `file`, and what belongs to it.
-pub(super) fn bury(place: &Place, name: &str, file: DirectoryId) {
+fn bury(place: &Place, name: &str, file: DirectoryId) {
     if place.remove(name, file) {
         let _ = place.remove_any(&elector_of(name));
     }
@@ -247,8 +269,14 @@ impl CompanionId {
     }
 }
 
+fn changed_at(file: &File) -> Option<Timestamp> {
+    let seconds = u64::try_from(file.metadata().ok()?.ctime()).ok()?;
+    Some(Timestamp::from_millis(seconds.checked_mul(1000)?))
+}
+
+/// A companion's, or an elector's beside it.
 fn is_name(name: &str) -> bool {
-    let nonce = name.strip_suffix(".alive");
+    let nonce = name.strip_suffix(".elector").unwrap_or(name).strip_suffix(".alive");
     nonce.is_some_and(|nonce| nonce.len() == 16 && nonce.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 

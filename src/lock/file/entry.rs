@@ -173,7 +173,7 @@ struct Read {
     boot: Option<BootId>,
     #[serde(default)]
     witness: Option<Seen>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "well_formed")]
     companion: Option<CompanionId>,
 }
 
@@ -235,6 +235,13 @@ fn from_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error>
         Ok(number) if well_formed => Ok(number),
         _ => Err(serde::de::Error::custom("a nonce has 16 hexadecimal digits")),
     }
+}
+
+/// No more than a hint: one of another shape leaves the record what it is.
+fn well_formed<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<CompanionId>, D::Error> {
+    serde_json::Value::deserialize(deserializer).map(|value| serde_json::from_value(value).ok())
 }
 
 #[cfg(test)]
@@ -305,6 +312,22 @@ mod tests {
         ] {
             let text = serde_json::to_string(odd).unwrap();
             assert!(serde_json::from_str::<CompanionId>(&text).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_companion_of_another_shape_leaves_the_record_what_it_is() {
+        let mut entry = entry("node-7", "");
+        let text = String::from_utf8(encode(&entry).unwrap().to_vec()).unwrap();
+        let (before, rest) = text.split_once("\"companion\":").unwrap();
+        let (_, after) = rest.split_once(",\"check\"").unwrap();
+        assert!(after.len() < 15, "it comes last");
+        entry.holder = None;
+        for odd in [r#""ffffffffffffffff-1-2-3""#, r#""""#, "7", "null", "[1]", r#"{"nonce":1}"#] {
+            let body = format!("{before}\"companion\":{odd}");
+            let text = format!("{body},\"check\":\"{:08x}\"}}", checksum(body.as_bytes()));
+            let Decoded::Entry(read) = decode(text.as_bytes()) else { panic!("{odd}") };
+            assert_eq!((&read.record, &read.holder), (&entry.record, &None), "{odd}");
         }
     }
 

@@ -81,7 +81,9 @@ impl FileLockOptions {
     /// to be dead, by its [`Companion`](crate::Companion), and show the same of themselves. Where a
     /// companion can't be had, or doubt is left, the lease is waited for. Default: yes.
     ///
-    /// Work that is another process must inherit the companion; say no where it can't.
+    /// Work that is another process, a child of this one for example, must have a
+    /// [`descriptor`](crate::Companion::descriptor) of the companion: say no where it does not, or
+    /// its parent's death lets another lead beside it.
     #[must_use]
     pub fn same_host(mut self, allow: bool) -> Self {
         self.companion = if allow { Own::OfProcess } else { Own::Off };

@@ -75,6 +75,10 @@ impl Place {
         let unfit = |hint| Unusable { path: path.clone(), hint, errno: None };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let parent: File = rustix::fs::open(base, flags, Mode::empty()).map_err(failed)?.into();
+        // Asked before anything is made there, and before what a file server would be asked for.
+        if !is_in_memory(&parent) {
+            return Err(unfit("it does not lie in memory (tmpfs)"));
+        }
         let stat = rustix::fs::fstat(&parent).map_err(failed)?;
         if !is_trusted(&stat) {
             return Err(unfit("others may replace what lies there"));

@@ -1,4 +1,5 @@
-//! What is known of a holder on this same host: whether its process still lives.
+//! What is known of a holder on this same host: whether its process still lives, and until when
+//! it has its lease.
 //!
 //! A proof of death rests on this: a holder takes its companion's lock before its first claim, and
 //! the kernel drops that lock when the last process that has it open is gone, with every system
@@ -19,10 +20,13 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use crate::clock::Instant;
 use crate::lock::file::bell::Bell;
-use crate::lock::file::companion::{self, Companion, CompanionId, Tried, elector_of, try_shared};
+use crate::lock::file::companion::{Companion, CompanionId, Tried, elector_of, try_shared};
 use crate::lock::file::entry::{BootId, Entry, HolderFacts};
 use crate::lock::file::place::{Place, bases};
+use crate::lock::file::slot::Slot;
+use crate::lock::file::step::DirectoryId;
 use crate::record::Liveness;
 
 /// Which companion a lock has.
@@ -53,8 +57,6 @@ struct Probe {
     id: CompanionId,
     /// `None` where nothing stands under its name.
     found: Option<(Place, Arc<File>)>,
-    /// It was seen to be of the dead.
-    dead: bool,
 }
 
 impl SameHost {
@@ -91,8 +93,29 @@ impl SameHost {
         self.companion.as_ref()
     }
 
-    /// Whether the process that wrote `entry` lives; its end rings the bell, if there is one.
-    pub(super) fn liveness(&mut self, entry: &Entry, bell: Option<&mut Bell>) -> Liveness {
+    /// Writes down until when the lease of this process's term lasts.
+    pub(super) fn confirmed(&self, term: Slot, until: Instant) {
+        if let Some(file) = self.companion.as_ref().and_then(Companion::file) {
+            term.write(file, until);
+        }
+    }
+
+    /// This process does nothing for the term any more.
+    pub(super) fn ended(&self, term: Slot) {
+        if let Some(file) = self.companion.as_ref().and_then(Companion::file) {
+            term.clear(file);
+        }
+    }
+
+    /// What is known `now` of the process that wrote `entry` in `directory`; its end rings the
+    /// bell, if there is one.
+    pub(super) fn liveness(
+        &mut self,
+        directory: DirectoryId,
+        entry: &Entry,
+        now: Instant,
+        bell: Option<&mut Bell>,
+    ) -> Liveness {
         let Some(facts) = &entry.holder else { return Liveness::Unknown };
         // Another boot's lock is gone with that kernel, and another machine's can't be seen.
         if matches!(self.own, Own::Off) || self.boot.as_ref() != Some(&facts.boot) {
@@ -104,25 +127,18 @@ impl SameHost {
         if bell.is_some() {
             self.prepare();
         }
-        let Some(probe) = &mut self.probe else { return Liveness::Unknown };
+        let Some(probe) = &self.probe else { return Liveness::Unknown };
         if let (Some((_, companion)), Some(bell)) = (&probe.found, bell) {
             bell.listen_to_companion(probe.id, companion);
         }
-        probe.look()
+        let term = entry.record.fencing_token.map(|token| Slot::of(directory, token));
+        probe.look(term, now)
     }
 
     fn bases(&self) -> Vec<PathBuf> {
         match &self.own {
             Own::In(bases) => bases.clone(),
             Own::OfProcess | Own::Off => bases(),
-        }
-    }
-
-    /// Removes what the dead predecessor has left: its lease is this lock's now, so nobody needs
-    /// the proof any more.
-    pub(super) fn bury(&mut self) {
-        if let Some(Probe { id, found: Some((place, _)), dead: true }) = self.probe.take() {
-            companion::bury(&place, &id.name(), id.file());
         }
     }
 }
@@ -141,27 +157,29 @@ impl Probe {
                 });
             match opened {
                 Ok((place, file, found)) if found == id.file() => {
-                    return Some(Self { id, found: Some((place, file.into())), dead: false });
+                    return Some(Self { id, found: Some((place, file.into())) });
                 }
                 Ok(_) | Err(None | Some(Errno::NOENT)) => {}
                 Err(_) => surely_absent = false,
             }
         }
-        surely_absent.then_some(Self { id, found: None, dead: false })
+        surely_absent.then_some(Self { id, found: None })
     }
 
-    fn look(&mut self) -> Liveness {
+    fn look(&self, term: Option<Slot>, now: Instant) -> Liveness {
         let Some((place, file)) = &self.found else { return Liveness::Unknown };
         match try_shared(file) {
-            // Held by its work, perhaps for long, and no sign that it will be renewed.
+            // Held by its work: for how long nobody knows, and nobody renews.
             Tried::Busy if self.has_lost_its_elector(place) => Liveness::Unknown,
-            Tried::Busy => Liveness::Alive,
+            // It may live for long without the lease: it was lost, or left to expire, or the
+            // process is frozen.
+            Tried::Busy => match term.and_then(|term| term.read(file)) {
+                Some(until) if now < until => Liveness::Alive,
+                _ => Liveness::Unknown,
+            },
             // Only after the lock was had: a process that gives its companion up takes the name
             // away first.
-            Tried::Free if place.identify(&self.id.name()) == Ok(self.id.file()) => {
-                self.dead = true;
-                Liveness::Dead
-            }
+            Tried::Free if place.identify(&self.id.name()) == Ok(self.id.file()) => Liveness::Dead,
             Tried::Free | Tried::NotKnown => Liveness::Unknown,
         }
     }

@@ -23,6 +23,7 @@ use rustix::io::Errno;
 
 use crate::clock::{Clock, Instant};
 use crate::lock::file::companion::{Tried, try_shared};
+use crate::lock::file::layout::{Name, parse_name};
 use crate::lock::waker::Waker;
 use crate::sync::{AtomicBool, Mutex, Ordering, start_thread};
 
@@ -164,8 +165,12 @@ impl Listener {
             instance.ears.entry(number).or_default().push(Arc::clone(ear));
             instance.has_thread = instance.has_thread || self.start_thread(&instance.inotify);
         }
-        instance.forget_unheard();
         let watched = number.filter(|_| instance.has_thread);
+        if let (Some(number), None) = (number, watched) {
+            // Nobody else would take it away.
+            instance.forget_ear(number, ear);
+        }
+        instance.forget_unheard();
         if !instance.has_thread && instance.adding == 0 {
             *slot = None;
         }
@@ -180,9 +185,7 @@ impl Listener {
     fn remove(&self, number: i32, ear: &Arc<Ear>) {
         let mut slot = self.instance.lock();
         let Some(instance) = &mut *slot else { return };
-        let Some(ears) = instance.ears.get_mut(&number) else { return };
-        ears.retain(|other| !Arc::ptr_eq(other, ear));
-        if ears.is_empty() {
+        if instance.forget_ear(number, ear) {
             instance.forget_unheard();
         }
     }
@@ -240,6 +243,14 @@ impl Listener {
 }
 
 impl Instance {
+    /// Says whether it was the last one there.
+    fn forget_ear(&mut self, number: i32, ear: &Arc<Ear>) -> bool {
+        self.ears.get_mut(&number).is_some_and(|ears| {
+            ears.retain(|other| !Arc::ptr_eq(other, ear));
+            ears.is_empty()
+        })
+    }
+
     /// Ends the watches that nobody needs. One that is being added may turn out to have the number
     /// of any of them, so then they are kept.
     fn forget_unheard(&mut self) {
@@ -276,7 +287,7 @@ impl Instance {
             if events.contains(ReadFlags::IGNORED) {
                 self.ears.remove(&number);
             }
-        } else if name.is_none_or(|name| name.starts_with(b"g.")) {
+        } else if name.is_none_or(|name| matches!(parse_name(name), Name::Generation(_))) {
             heard.extend(self.ears.get(&number).into_iter().flatten().cloned());
         }
     }

@@ -6,10 +6,12 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use rustix::fs::{FlockOperation, flock};
 
 use super::*;
+use crate::clock::{Stopwatch, Timestamp};
 use crate::lock::file::companion::{CompanionId, Tried};
 use crate::lock::file::entry::{FORMAT, HolderFacts, encode};
 use crate::lock::file::place::Place;
 use crate::lock::file::same_host::{Own, SameHost};
+use crate::lock::file::slot::Slot;
 
 /// A directory for companions, which lies in memory.
 struct Runtime(TempDir);
@@ -50,11 +52,24 @@ impl Runtime {
     }
 }
 
+const HERE: DirectoryId = DirectoryId { device: 1, inode: 2 };
+
+/// When a holder's lease ends.
+const END: Instant = Instant::from_nanos(1000);
+
+impl SameHost {
+    /// What is known of the holder just before its lease ends.
+    fn look(&mut self, entry: &Entry) -> Liveness {
+        self.liveness(HERE, entry, Instant::from_nanos(END.as_nanos() - 1), None)
+    }
+}
+
 /// A holder, and the entry of its claim.
 fn holder(runtime: &Runtime) -> (SameHost, Entry) {
     let mut holder = runtime.same_host();
     let facts = holder.facts().expect("a companion can be made in memory");
     let entry = entry_with(facts);
+    holder.confirmed(Slot::of(HERE, 1), END);
     (holder, entry)
 }
 
@@ -79,17 +94,33 @@ fn a_holder_lives_until_its_process_ends() {
     let (holder, entry) = holder(&runtime);
     let (mut other, mut third) = (runtime.same_host(), runtime.same_host());
     for _ in 0..3 {
-        assert_eq!(other.liveness(&entry, None), Liveness::Alive);
+        assert_eq!(other.look(&entry), Liveness::Alive);
     }
     die(&holder);
     for _ in 0..3 {
-        assert_eq!(other.liveness(&entry, None), Liveness::Dead);
-        assert_eq!(
-            third.liveness(&entry, None),
-            Liveness::Dead,
-            "those who look don't refuse each other"
-        );
+        assert_eq!(other.look(&entry), Liveness::Dead);
+        assert_eq!(third.look(&entry), Liveness::Dead, "those who look don't refuse each other");
     }
+}
+
+#[test]
+fn a_process_that_lives_without_the_lease_is_not_waited_for() {
+    let runtime = Runtime::new();
+    let (holder, entry) = holder(&runtime);
+    // The same process looks, as after a term that it has lost.
+    let mut own = runtime.same_host();
+    assert_eq!(own.look(&entry), Liveness::Alive);
+    assert_eq!(own.liveness(HERE, &entry, END, None), Liveness::Unknown, "its lease is over");
+    let elsewhere = DirectoryId { inode: 3, ..HERE };
+    let early = Instant::default();
+    assert_eq!(own.liveness(elsewhere, &entry, early, None), Liveness::Unknown);
+    let mut next = entry.clone();
+    next.record.fencing_token = Some(2);
+    assert_eq!(own.look(&next), Liveness::Unknown, "another term");
+    holder.confirmed(Slot::of(HERE, 1), END + SECOND);
+    assert_eq!(own.liveness(HERE, &entry, END, None), Liveness::Alive, "it was renewed");
+    holder.ended(Slot::of(HERE, 1));
+    assert_eq!(own.look(&entry), Liveness::Unknown, "it was given up");
 }
 
 #[test]
@@ -97,7 +128,7 @@ fn a_holder_is_not_dead_while_another_process_has_its_descriptor() {
     let runtime = Runtime::new();
     let (holder, entry) = holder(&runtime);
     let inherited = holder.companion().unwrap().descriptor().unwrap();
-    assert_eq!(runtime.same_host().liveness(&entry, None), Liveness::Alive);
+    assert_eq!(runtime.same_host().look(&entry), Liveness::Alive);
     let name = runtime.only();
     let copy = name.with_extension("copy");
     // Dropping it would take the name away.
@@ -105,9 +136,9 @@ fn a_holder_is_not_dead_while_another_process_has_its_descriptor() {
     drop(holder);
     fs::rename(&copy, &name).unwrap();
     // It may live for long, so it is no reason to give up at once either.
-    assert_eq!(runtime.same_host().liveness(&entry, None), Liveness::Unknown);
+    assert_eq!(runtime.same_host().look(&entry), Liveness::Unknown);
     drop(inherited);
-    assert_eq!(runtime.same_host().liveness(&entry, None), Liveness::Dead);
+    assert_eq!(runtime.same_host().look(&entry), Liveness::Dead);
 }
 
 #[test]
@@ -115,10 +146,10 @@ fn a_companion_that_is_given_up_proves_nothing() {
     let runtime = Runtime::new();
     let (holder, entry) = holder(&runtime);
     let mut other = runtime.same_host();
-    assert_eq!(other.liveness(&entry, None), Liveness::Alive);
+    assert_eq!(other.look(&entry), Liveness::Alive);
     drop(holder);
-    assert_eq!(other.liveness(&entry, None), Liveness::Unknown);
-    assert_eq!(runtime.same_host().liveness(&entry, None), Liveness::Unknown);
+    assert_eq!(other.look(&entry), Liveness::Unknown);
+    assert_eq!(runtime.same_host().look(&entry), Liveness::Unknown);
     assert!(runtime.files().is_empty());
 }
 
@@ -135,14 +166,14 @@ fn what_is_not_exactly_the_holders_companion_proves_nothing() {
         CompanionId { nonce, device: device + 1, inode },
         CompanionId { nonce, device, inode: inode + 1 },
     ] {
-        assert_eq!(runtime.same_host().liveness(&forged(companion), None), Liveness::Unknown);
+        assert_eq!(runtime.same_host().look(&forged(companion)), Liveness::Unknown);
     }
     let of_boot =
         |boot: &str| entry_with(HolderFacts { boot: boot.into(), companion: facts.companion });
-    assert_eq!(runtime.same_host().liveness(&of_boot("elsewhere"), None), Liveness::Unknown);
-    assert_eq!(runtime.same_host().liveness(&of_boot("here"), None), Liveness::Dead);
+    assert_eq!(runtime.same_host().look(&of_boot("elsewhere")), Liveness::Unknown);
+    assert_eq!(runtime.same_host().look(&of_boot("here")), Liveness::Dead);
     let bare = Entry { holder: None, ..entry.clone() };
-    assert_eq!(runtime.same_host().liveness(&bare, None), Liveness::Unknown);
+    assert_eq!(runtime.same_host().look(&bare), Liveness::Unknown);
 }
 
 #[test]
@@ -150,9 +181,9 @@ fn another_directory_for_companions_proves_nothing() {
     let (runtime, other) = (Runtime::new(), Runtime::new());
     let (holder, entry) = holder(&runtime);
     die(&holder);
-    assert_eq!(other.same_host().liveness(&entry, None), Liveness::Unknown);
+    assert_eq!(other.same_host().look(&entry), Liveness::Unknown);
     let mut both = SameHost::new(Own::In(vec![other.base(), runtime.base()]), Some("here".into()));
-    assert_eq!(both.liveness(&entry, None), Liveness::Dead, "who looks, looks everywhere");
+    assert_eq!(both.look(&entry), Liveness::Dead, "who looks, looks everywhere");
 }
 
 #[test]
@@ -161,10 +192,10 @@ fn who_is_not_to_look_does_not_and_shows_nothing() {
     let (holder, entry) = holder(&runtime);
     die(&holder);
     let mut off = SameHost::new(Own::Off, Some("here".into()));
-    assert_eq!(off.liveness(&entry, None), Liveness::Unknown);
+    assert_eq!(off.look(&entry), Liveness::Unknown);
     assert_eq!(off.facts(), None);
     let mut nowhere = SameHost::new(Own::In(vec![runtime.base()]), None);
-    assert_eq!(nowhere.liveness(&entry, None), Liveness::Unknown);
+    assert_eq!(nowhere.look(&entry), Liveness::Unknown);
     assert_eq!(nowhere.facts(), None, "without a boot identity nobody could use it");
 }
 
@@ -197,11 +228,11 @@ fn a_file_that_was_removed_or_replaced_proves_nothing() {
         let runtime = Runtime::new();
         let (holder, entry) = holder(&runtime);
         let mut early = runtime.same_host();
-        assert_eq!(early.liveness(&entry, None), Liveness::Alive);
+        assert_eq!(early.look(&entry), Liveness::Alive);
         change(&runtime.only());
         die(&holder);
-        assert_eq!(early.liveness(&entry, None), Liveness::Unknown, "{what}, seen before");
-        assert_eq!(runtime.same_host().liveness(&entry, None), Liveness::Unknown, "{what}");
+        assert_eq!(early.look(&entry), Liveness::Unknown, "{what}, seen before");
+        assert_eq!(runtime.same_host().look(&entry), Liveness::Unknown, "{what}");
     }
 }
 
@@ -239,6 +270,12 @@ fn a_directory_that_is_not_this_users_alone_or_not_in_memory_is_not_used() {
     let name = elsewhere.place().path.file_name().unwrap().to_owned();
     symlink(elsewhere.place().path, link.base().join(name)).unwrap();
     assert_eq!(hint(&link), "it can't be opened");
+    let program = std::env::current_exe().unwrap();
+    let elsewhere = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
+    if let Err(unusable) = Place::make(elsewhere.path()) {
+        assert!(unusable.hint.contains("in memory"));
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0, "nothing is made there");
+    }
     // Of the kernel's own, where nothing can be made.
     assert!(Place::make("/proc".as_ref()).is_err());
     assert!(Place::make("/nowhere".as_ref()).is_err());
@@ -256,38 +293,45 @@ fn the_first_directory_that_will_do_is_used() {
 }
 
 #[test]
-fn what_the_dead_leave_is_removed_by_their_successor() {
+fn the_first_successor_leaves_the_proof_to_those_of_other_locks() {
     let runtime = Runtime::new();
-    let (holder, entry) = holder(&runtime);
-    let mut other = runtime.same_host();
-    other.liveness(&entry, None);
-    other.bury();
-    assert_eq!(runtime.files().len(), 1, "the living keep theirs");
-    die(&holder);
-    other.liveness(&entry, None);
-    other.bury();
-    assert!(runtime.files().is_empty());
+    let bench = Bench::new();
+    let mut leader = lock_in(&bench, &runtime);
+    acquire(&mut leader, 1);
+    let facts = HolderFacts { boot: "here".into(), ..leader.same_host.facts().unwrap() };
+    let mut successor = lock_in(&bench, &runtime);
+    die(&leader.same_host);
+    let dead = successor.get(BUDGET).unwrap().unwrap();
+    assert_eq!(successor.liveness(&dead), Liveness::Dead);
+    acquire(&mut successor, 2);
+    successor.tidy();
+    assert_eq!(runtime.same_host().look(&entry_with(facts)), Liveness::Dead);
 }
 
 #[test]
 fn what_the_dead_leave_does_not_pile_up() {
     let runtime = Runtime::new();
     let make = || Companion::make_in_any(&[runtime.base()]).unwrap();
+    let leave = |companion: Companion| {
+        unlock(&companion);
+        std::mem::forget(companion);
+    };
     let living: Vec<_> = (0..10).map(|_| make()).collect();
-    for _ in 0..60 {
-        let dead = make();
-        unlock(&dead);
-        std::mem::forget(dead);
-    }
-    // As soon as there were many, the next one to come has removed all of them.
-    let left = runtime.files().len();
-    assert!((10..=34).contains(&left), "{left}");
+    (0..20).for_each(|_| leave(make()));
+    // An elector's whose companion is gone.
+    fs::write(runtime.place().path.join("00000000000000ff.alive.elector"), "").unwrap();
     let foreign = runtime.place().path.join("notes");
     fs::write(&foreign, "").unwrap();
-    for _ in 0..40 {
-        std::mem::forget(make());
+    let all = runtime.files().len();
+    let in_hours =
+        |hours: u64| Timestamp::from_millis(Timestamp::now().as_millis() + hours * 3_600_000);
+    for (most, hours) in [(10, 0), (10, 1), (1000, 100)] {
+        living[0].bury_others(most, in_hours(hours));
+        assert_eq!(runtime.files().len(), all, "over {most}, {hours} hours later");
     }
+    living[0].bury_others(10, in_hours(100));
     assert!(foreign.exists());
+    assert_eq!(runtime.files().len(), 10 + 1);
     for companion in &living {
         assert_eq!(
             runtime.place().open_file(&companion.id().name()).unwrap().1,
@@ -319,9 +363,30 @@ fn a_lock_says_whether_its_holder_lives() {
     assert_eq!(other.liveness(&renewed), Liveness::Dead);
     acquire(&mut other, 2);
     other.tidy();
-    assert_eq!(runtime.files().len(), 1, "its own");
     let taken = leader.get(BUDGET).unwrap().unwrap();
     assert_eq!(leader.liveness(&taken), Liveness::Alive);
+}
+
+#[test]
+fn a_lock_says_alive_no_longer_than_the_lease_lasts() {
+    let (bench, runtime) = (Bench::new(), Runtime::new());
+    let (mut leader, mut other) = (lock_in(&bench, &runtime), lock_in(&bench, &runtime));
+    let token = acquire(&mut leader, 1);
+    let lease = record(1).lease_duration;
+    let mut look = || {
+        let seen = other.get(BUDGET).unwrap().unwrap();
+        other.liveness(&seen)
+    };
+    bench.clock.advance(lease - SECOND);
+    assert_eq!(look(), Liveness::Alive);
+    bench.clock.advance(SECOND);
+    assert_eq!(look(), Liveness::Unknown);
+    let term = LeaderElectionRecord { renewals: 1, ..of_term(&record(1), token) };
+    leader.write(Intent::Renew, &term, Some(token), BUDGET).unwrap();
+    bench.clock.advance(lease - SECOND);
+    assert_eq!(look(), Liveness::Alive);
+    bench.clock.advance(SECOND);
+    assert_eq!(look(), Liveness::Unknown);
 }
 
 #[test]
@@ -357,4 +422,27 @@ fn facts_that_somebody_forged_cost_nobody_a_lease() {
     let seen = other.get(BUDGET).unwrap().unwrap();
     assert_eq!(seen.revision, Revision(2));
     assert_eq!(other.liveness(&seen), Liveness::Unknown);
+}
+
+#[test]
+fn a_process_that_held_its_lease_on_and_only_tries_leads_again() {
+    let (bench, runtime) = (Bench::new(), Runtime::new());
+    let lock = FileLock::options().durable(false).companion_in(&runtime.base());
+    let config = crate::Config::new(lock.open(bench.path()).unwrap())
+        .lease_duration(SECOND)
+        .renew_deadline(SECOND / 2)
+        .retry_period(SECOND / 10)
+        .acquire_timeout(Duration::ZERO);
+    let elector = crate::LeaderElector::new(config).unwrap();
+    for _ in 0..2 {
+        let watch = Stopwatch::start();
+        let leadership = loop {
+            if let Some(leadership) = elector.try_campaign().unwrap() {
+                break leadership;
+            }
+            assert!(watch.elapsed() < SECOND * 30, "it waits for itself");
+            std::thread::yield_now();
+        };
+        leadership.report(true).unwrap();
+    }
 }

@@ -53,7 +53,7 @@ fn a_waker_is_called_in_place_of_the_channel() {
     assert!(lock.wake_with(waker));
     acquire(&mut bench.lock(), 1);
     lock.get(BUDGET).unwrap();
-    File::create(bench.path().join("g.x")).unwrap();
+    File::create(bench.path().join(name_of(9))).unwrap();
     rung.recv_timeout(PATIENCE).expect("woken");
 }
 
@@ -93,7 +93,9 @@ fn what_is_removed_or_is_no_generation_wakes_nobody() {
     let bench = Bench::new();
     acquire(&mut bench.hasty_lock(), 1);
     let (_lock, rung) = listening(&bench, &listener());
-    File::create(bench.path().join("notes")).unwrap();
+    for name in ["notes", "g.7", "g.0000000000000000000x", "g.99999999999999999999"] {
+        File::create(bench.path().join(name)).unwrap();
+    }
     fs::remove_file(bench.path().join(name_of(1))).unwrap();
     assert_eq!(rung.recv_timeout(MOMENT), Err(RecvTimeoutError::Timeout));
 }
@@ -160,8 +162,8 @@ fn the_thread_ends_with_the_last_watch_and_begins_again_with_the_next() {
         let (other, rung) = listening(&bench, &listener);
         assert!(!listener.is_idle());
         drop(lock);
-        File::create(bench.path().join("g.0")).unwrap();
-        fs::remove_file(bench.path().join("g.0")).unwrap();
+        File::create(bench.path().join(name_of(9))).unwrap();
+        fs::remove_file(bench.path().join(name_of(9))).unwrap();
         rung.recv_timeout(PATIENCE).expect("the other still listens");
         drop(other);
         wait_until("the end of the thread", || listener.is_idle());
@@ -201,7 +203,7 @@ fn watches_that_come_and_go_in_many_threads_lose_no_event() {
                 for round in 0..100 {
                     let (waker, rung) = waker();
                     let watch = listener.watch(directory.as_fd(), Target::Directory, &waker);
-                    let name = path.join(format!("g.{thread}.{round}"));
+                    let name = path.join(name_of(1000 * thread + round + 2));
                     File::create(&name).unwrap();
                     rung.recv_timeout(PATIENCE).expect("woken");
                     drop(watch);
