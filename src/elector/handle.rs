@@ -147,10 +147,11 @@ impl RunState {
         let mut end = self.end.lock();
         *end = match (std::mem::take(&mut *end), ended) {
             (End::Ahead, Some(ended)) => End::Past(ended),
-            (End::Awaited(waiting), Some(ended)) => {
-                let _ = waiting.try_send(ended);
-                End::Gone
-            }
+            (End::Awaited(waiting), Some(ended)) => match waiting.try_send(ended) {
+                Ok(()) => End::Gone,
+                // Nobody waits any longer. An error in it is the user's, and not to be dropped here.
+                Err(unwanted) => End::Past(unwanted.into_inner()),
+            },
             (End::Past(ended), None) => End::Past(ended),
             _ => End::Gone,
         };

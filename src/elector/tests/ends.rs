@@ -1,0 +1,148 @@
+//! What an election leaves behind: errors whose drop is user code, terms whose holder has not left,
+//! threads and wake-ups.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::atomic::AtomicBool;
+
+use super::pool::Crowd;
+use super::*;
+use crate::error::Failure;
+
+/// A source of an error that calls its function when it is dropped.
+struct Dropped<F: Fn()>(F);
+
+impl<F: Fn()> Drop for Dropped<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+impl<F: Fn()> fmt::Debug for Dropped<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Dropped")
+    }
+}
+
+impl<F: Fn()> fmt::Display for Dropped<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a cause with a drop of its own")
+    }
+}
+
+impl<F: Fn()> StdError for Dropped<F> {}
+
+/// A memory lock that fails for good, with an error that calls `at_drop`, while it is told to: it
+/// says when it is asked, and waits to be let go.
+struct Failing<F> {
+    lock: MemoryLock,
+    fail: Arc<AtomicBool>,
+    asked: Sender<()>,
+    let_go: Receiver<()>,
+    at_drop: F,
+}
+
+impl<F: Fn() + Clone + Send + Sync + 'static> Failing<F> {
+    fn pause(&self) -> Result<(), LockError> {
+        if !self.fail.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.asked.send(()).unwrap();
+        let _ = self.let_go.recv();
+        let cause = Dropped(self.at_drop.clone());
+        Err(LockError::Fatal(Failure::new("use", "a failing lock").source(cause)))
+    }
+}
+
+impl<F: Fn() + Clone + Send + Sync + 'static> Lock for Failing<F> {
+    fn get(&mut self, budget: Duration) -> Result<Option<Observed>, LockError> {
+        self.pause()?;
+        self.lock.get(budget)
+    }
+
+    fn write(
+        &mut self,
+        intent: Intent,
+        record: &LeaderElectionRecord,
+        expected: Option<Revision>,
+        budget: Duration,
+    ) -> Result<Revision, LockError> {
+        self.pause()?;
+        self.lock.write(intent, record, expected, budget)
+    }
+
+    fn describe(&self) -> String {
+        "a failing lock".to_owned()
+    }
+}
+
+/// Ends in a panic, unless that would be a panic within a panic.
+fn go_off() {
+    if !std::thread::panicking() {
+        panic!("a bomb went off");
+    }
+}
+
+/// Two members, of which one fails for good after its handle was dropped.
+fn the_other_goes_on(at_drop: impl Fn() + Clone + Send + Sync + 'static) {
+    let crowd = Crowd::new(2, 1);
+    let (fail, (asked, was_asked), (release, let_go)) =
+        (Arc::new(AtomicBool::new(true)), unbounded(), bounded(0));
+    let lock = crowd.locks[0].clone();
+    let failing = Failing { lock, fail, asked, let_go, at_drop };
+    let failing = crowd.pool.spawn(crowd.bench.config(failing)).unwrap();
+    was_asked.recv_timeout(PATIENCE).unwrap();
+    let other = crowd.pool.spawn(crowd.config(1)).unwrap();
+    // Some time has to pass before another lock thread helps.
+    crowd.bench.advance_until("the other leads", || other.is_leader());
+    drop(failing);
+    crowd.until("its end", || crowd.pool.len() == 1);
+    drop(release);
+    crowd.thirty_seconds(&[1]);
+    assert!(other.is_leader());
+    other.stop();
+    assert_eq!(other.join().unwrap(), Outcome::Stopped);
+}
+
+#[test]
+fn an_error_that_nobody_wants_is_not_dropped_on_the_election_thread() {
+    the_other_goes_on(go_off);
+    let (_keep, for_ever) = bounded::<()>(0);
+    the_other_goes_on(move || {
+        let _ = for_ever.recv();
+    });
+}
+
+#[test]
+fn the_run_after_an_error_that_nobody_wants_finds_its_lock_again() {
+    let bench = Bench::new();
+    let (fail, (asked, was_asked), (release, let_go)) =
+        (Arc::new(AtomicBool::new(true)), unbounded(), bounded(1));
+    let lock = bench.lock.clone();
+    let failing = Failing { lock, fail: Arc::clone(&fail), asked, let_go, at_drop: go_off };
+    let config = bench.config(failing).callbacks(bench.callbacks());
+    let elector = LeaderElector::new(config).unwrap();
+    let first = elector.spawn(never()).unwrap();
+    was_asked.recv_timeout(PATIENCE).unwrap();
+    drop(first);
+    // Another run begins while the call of the first hangs, and fails in its place.
+    let deadline = bench.clock_budget();
+    let second = loop {
+        match elector.spawn(never()) {
+            Ok(handle) => break handle,
+            Err(error) => assert!(deadline.try_recv().is_err(), "{error}"),
+        }
+    };
+    release.send(()).unwrap();
+    was_asked.recv_timeout(PATIENCE).unwrap();
+    release.send(()).unwrap();
+    let error = second.join().unwrap_err();
+    assert!(matches!(error, Error::Lock(LockError::Fatal(_))), "{error}");
+    // The one who drops it is the user.
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(error)));
+    fail.store(false, Ordering::SeqCst);
+    let third = elector.spawn(never()).unwrap();
+    bench.expect("started");
+    third.stop();
+    assert_eq!(third.join().unwrap(), Outcome::Stopped);
+}
