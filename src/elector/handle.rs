@@ -149,7 +149,7 @@ impl RunState {
             (End::Ahead, Some(ended)) => End::Past(ended),
             (End::Awaited(waiting), Some(ended)) => match waiting.try_send(ended) {
                 Ok(()) => End::Gone,
-                // Nobody waits any longer. An error in it is the user's, and not to be dropped here.
+                // Nobody waits any longer. An error is the user's: it is not dropped here.
                 Err(unwanted) => End::Past(unwanted.into_inner()),
             },
             (End::Past(ended), None) => End::Past(ended),

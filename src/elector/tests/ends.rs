@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 
+use super::hostile::Scripted;
 use super::pool::Crowd;
 use super::*;
 use crate::error::Failure;
@@ -145,4 +146,29 @@ fn the_run_after_an_error_that_nobody_wants_finds_its_lock_again() {
     bench.expect("started");
     third.stop();
     assert_eq!(third.join().unwrap(), Outcome::Stopped);
+}
+
+/// The engine asserts that it keeps no more deadlines than elections.
+#[test]
+fn a_hundred_looks_leave_no_deadlines_behind() {
+    let crowd = Crowd::new(1, 1);
+    let lease = SECOND * 3600;
+    let record = LeaderElectionRecord::new("b", crate::config::new_incarnation(), lease);
+    crowd.locks[0].clone().write(Intent::Acquire, &record, None, SECOND).unwrap();
+    let (look, looks) = unbounded();
+    let before = move |_| {
+        look.send(()).unwrap();
+        Ok(())
+    };
+    let lock = Scripted { lock: crowd.locks[0].clone(), before };
+    let config = crowd.bench.config(lock).retry_period(SECOND / 2).acquire_timeout(SECOND * 7200);
+    let candidate = crowd.pool.spawn(config).unwrap();
+    for _ in 0..100 {
+        crowd
+            .bench
+            .advance_until("a look", || looks.recv_timeout(Duration::from_millis(1)).is_ok());
+        crowd.bench.clock.advance(SECOND * 5 / 8);
+    }
+    candidate.stop();
+    assert_eq!(candidate.join().unwrap(), Outcome::Stopped);
 }
