@@ -172,7 +172,7 @@ impl Engine {
             Input::Report(id, success) => {
                 self.with(id, |seat, tools| seat.on_report(tools, success));
             }
-            Input::Stop(id) => self.with(id, Seat::on_stop),
+            Input::Stop(id) => self.with(id, Seat::stop),
             Input::Awaited(id) => self.with(id, Seat::on_awaited),
             Input::WakeUp(id) => self.with(id, Seat::on_wake_up),
             Input::StopAll => {

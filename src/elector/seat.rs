@@ -71,7 +71,7 @@ pub(super) struct Seat {
     term: Option<Box<CurrentTerm>>,
     panic: Option<Box<str>>,
     stop_heard: bool,
-    /// Who holds the handle only waits for the end.
+    /// Who held the handle or the guard works in no term any more.
     awaited: bool,
     result: Option<Box<Ended>>,
     /// The earliest deadline at which the engine will look here.
@@ -177,13 +177,6 @@ impl Seat {
     pub(super) fn on_report(&mut self, tools: &mut Tools, success: bool) {
         self.run.state.report_taken();
         self.step(tools, Event::Task(success));
-        self.holder_has_left(tools);
-    }
-
-    /// Told by who holds the handle or the guard.
-    pub(super) fn on_stop(&mut self, tools: &mut Tools) {
-        self.holder_has_left(tools);
-        self.stop(tools);
     }
 
     pub(super) fn on_awaited(&mut self, tools: &mut Tools) {
@@ -191,7 +184,7 @@ impl Seat {
         self.holder_has_left(tools);
     }
 
-    /// Told by somebody who does not know whether the work has returned.
+    /// Says nothing of whether the work has returned: another thread may be at it.
     pub(super) fn stop(&mut self, tools: &mut Tools) {
         self.stop_heard = true;
         self.step(tools, Event::Stop);

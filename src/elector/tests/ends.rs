@@ -172,3 +172,35 @@ fn a_hundred_looks_leave_no_deadlines_behind() {
     candidate.stop();
     assert_eq!(candidate.join().unwrap(), Outcome::Stopped);
 }
+
+#[test]
+fn a_stop_by_the_handle_waits_for_who_works_by_it() {
+    for round in 0..4 {
+        let crowd = Crowd::new(1, 1);
+        let config = crowd.config(0).drain_timeout(SECOND * 60);
+        let handle = crowd.pool.spawn(config).unwrap();
+        crowd.all_lead(std::slice::from_ref(&handle));
+        let term = handle.term().unwrap();
+        match round % 2 {
+            0 => handle.stop(),
+            _ => handle.report(false),
+        }
+        let _ = term.stop_signal().recv_timeout(PATIENCE);
+        // It is renewed all the while.
+        crowd.thirty_seconds(&[0]);
+        assert!(term.stopped() && term.is_valid() && handle.is_leader());
+        assert_eq!(crowd.state(0), Some(RecordKind::Held), "somebody may be at work");
+        match round < 2 {
+            true => {
+                let outcome = if round == 0 { Outcome::Stopped } else { Outcome::TaskFailed };
+                assert_eq!(handle.join().unwrap(), outcome);
+            }
+            false => {
+                drop(handle);
+                crowd.until("the end", || crowd.pool.is_empty());
+            }
+        }
+        assert_eq!(crowd.state(0), Some(RecordKind::Released));
+        assert!(!term.is_valid());
+    }
+}
