@@ -204,3 +204,20 @@ fn a_stop_by_the_handle_waits_for_who_works_by_it() {
         assert!(!term.is_valid());
     }
 }
+
+#[test]
+fn a_limit_right_after_a_renewal_is_kept_to_the_millisecond_in_a_pool() {
+    let crowd = Crowd::new(1, 1);
+    let ms = Duration::from_millis(1);
+    // A renewal at 2 s would be taken together with others of the next 4 ms.
+    while crowd.bench.clock.now().as_nanos() % 5_000_000 != 1_000_000 {
+        let past = crowd.bench.clock.now().as_nanos() % 1_000_000;
+        crowd.bench.clock.advance(ms - Duration::from_nanos(past));
+    }
+    let handle = crowd.pool.spawn(crowd.config(0).term_limit(SECOND * 2 + ms)).unwrap();
+    crowd.all_lead(std::slice::from_ref(&handle));
+    let term = handle.term().unwrap();
+    crowd.bench.clock.advance(SECOND * 2 + ms);
+    // No time passes.
+    crowd.until("the limit", || term.stopped());
+}
