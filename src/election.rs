@@ -259,14 +259,14 @@ impl Election {
 
     /// How much later than [`Election::next_deadline`] its tick may come, so that those of several
     /// elections come together: a look or a renewal may wait a little, in proportion to the retry
-    /// period; a claim or an end may not.
+    /// period, but not beyond the next claim or end.
     pub fn slack(&self) -> Duration {
-        let may_wait = match &self.phase {
-            Phase::Campaigning(campaign) => campaign.only_looks(&self.candidate),
-            Phase::Leading(lead) => lead.only_renews(&self.candidate),
-            Phase::Withdrawing(_) | Phase::Finished => false,
+        let room = match &self.phase {
+            Phase::Campaigning(campaign) => campaign.room_for_a_look(&self.candidate),
+            Phase::Leading(lead) => lead.room_for_a_renewal(&self.candidate),
+            Phase::Withdrawing(_) | Phase::Finished => Duration::ZERO,
         };
-        if may_wait { self.candidate.settings.retry_period / 64 } else { Duration::ZERO }
+        room.min(self.candidate.settings.retry_period / 64)
     }
 
     /// Since when an answer of the lock is awaited.

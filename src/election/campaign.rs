@@ -387,10 +387,12 @@ impl Campaign {
         }
     }
 
-    /// Whether the next thing to be done is no more than a look.
-    pub(super) fn only_looks(&self, candidate: &Candidate) -> bool {
-        let claims = self.claimable_at().is_some_and(|at| at <= self.next_try);
-        candidate.sent.is_none() && !claims
+    /// How long after the next deadline nothing but a look is due.
+    pub(super) fn room_for_a_look(&self, candidate: &Candidate) -> Duration {
+        if candidate.sent.is_some() {
+            return Duration::ZERO;
+        }
+        self.claimable_at().map_or(Duration::MAX, |at| at.since(self.next_try))
     }
 
     pub(super) fn next_deadline(&self, candidate: &Candidate) -> Option<Instant> {

@@ -484,31 +484,30 @@ impl Lead {
         Some(step.finish(end, gives_way.then(|| candidate.hold_back(step.now))))
     }
 
-    /// Whether the next thing to be done is no more than a renewal.
-    pub(super) fn only_renews(&self, candidate: &Candidate) -> bool {
-        matches!(self.stage, Stage::Working | Stage::Draining { .. })
-            && self.next_deadline(candidate) == Some(self.next_try)
-            && candidate.sent.is_none()
-            && self.renewal.is_none()
+    /// How long after the next deadline nothing but a first try of a renewal is due.
+    pub(super) fn room_for_a_renewal(&self, candidate: &Candidate) -> Duration {
+        let renews = matches!(self.stage, Stage::Working | Stage::Draining { .. });
+        match self.ends() {
+            Some(ends) if renews && candidate.sent.is_none() && self.renewal.is_none() => {
+                ends.since(self.next_try)
+            }
+            _ => Duration::ZERO,
+        }
     }
 
     pub(super) fn next_deadline(&self, candidate: &Candidate) -> Option<Instant> {
-        let idle = candidate.sent.is_none();
-        let next_try = idle.then_some(self.next_try);
+        let ends = self.ends()?;
+        let tries = candidate.sent.is_none() && !matches!(self.stage, Stage::Expiring { .. });
+        Some(if tries { ends.min(self.next_try) } else { ends })
+    }
+
+    /// When the stage ends, whatever else happens.
+    fn ends(&self) -> Option<Instant> {
         match self.stage {
-            Stage::Working => {
-                let ends = self.limit_at.map_or(self.valid_until, |at| at.min(self.valid_until));
-                Some(next_try.map_or(ends, |at| at.min(ends)))
-            }
-            Stage::Draining { until, .. } => {
-                let ends = until.min(self.valid_until);
-                Some(next_try.map_or(ends, |at| at.min(ends)))
-            }
-            Stage::Closing { .. } => {
-                Some(next_try.map_or(self.valid_until, |at| at.min(self.valid_until)))
-            }
-            Stage::Expiring { .. } => Some(self.valid_until),
-            Stage::Verifying { until } => Some(next_try.map_or(until, |at| at.min(until))),
+            Stage::Working => Some(self.valid_until.min(self.limit_at.unwrap_or(self.valid_until))),
+            Stage::Draining { until, .. } => Some(self.valid_until.min(until)),
+            Stage::Closing { .. } | Stage::Expiring { .. } => Some(self.valid_until),
+            Stage::Verifying { until } => Some(until),
             Stage::Over { .. } => None,
         }
     }

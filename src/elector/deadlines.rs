@@ -1,32 +1,39 @@
-//! The deadlines of many elections in one heap.
+//! The deadlines of many elections in order, at most one of each.
 //!
 //! It must not know what is due then.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::elector::inbox::SeatId;
 
-/// When to look at which election. One that has moved its deadline is looked at once too often,
-/// rather than searched for in here.
+/// When to look at which election. One that has moved its deadline to later is looked at once too
+/// often, rather than moved in here.
 #[derive(Default)]
-pub(super) struct Deadlines(BinaryHeap<Reverse<(Instant, SeatId)>>);
+pub(super) struct Deadlines(BTreeSet<(Instant, SeatId)>);
 
 impl Deadlines {
     pub(super) fn add(&mut self, at: Instant, id: SeatId) {
-        self.0.push(Reverse((at, id)));
+        self.0.insert((at, id));
+    }
+
+    pub(super) fn remove(&mut self, at: Instant, id: SeatId) {
+        self.0.remove(&(at, id));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
-        self.0.peek().map(|Reverse((at, _))| *at)
+        self.0.first().map(|(at, _)| *at)
     }
 
     /// Moves those that are due by `now` to `due`.
     pub(super) fn take(&mut self, now: Instant, due: &mut Vec<(Instant, SeatId)>) {
         while self.next().is_some_and(|at| at <= now) {
-            due.extend(self.0.pop().map(|Reverse(entry)| entry));
+            due.extend(self.0.pop_first());
         }
     }
 }
@@ -55,6 +62,9 @@ mod tests {
         deadlines.take(at(20), &mut due);
         assert_eq!(due, [(at(10), 2), (at(10), 4), (at(20), 3)]);
         assert_eq!(deadlines.next(), Some(at(30)));
+        deadlines.add(at(25), 5);
+        deadlines.remove(at(30), 1);
+        assert_eq!((deadlines.next(), deadlines.len()), (Some(at(25)), 1));
     }
 
     #[test]

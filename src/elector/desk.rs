@@ -58,8 +58,8 @@ pub(super) enum Failed {
         nonce: u64,
         text: Arc<str>,
     },
-    /// The error itself is for the caller of `run`.
-    Fatal(LockError, Arc<str>),
+    /// The error itself stays at the desk, for the caller of `run`.
+    Fatal(Arc<str>),
 }
 
 /// Where one lock is asked, one request at a time, by whichever lock thread is free.
@@ -69,6 +69,9 @@ pub(super) struct Desk {
     threads: LockThreads,
     clients: AtomicU64,
     state: Mutex<State>,
+    /// With what the request before failed for good, until somebody wants it. It is the user's: if
+    /// nobody does, it is dropped on a lock thread.
+    fatal: Mutex<Option<Box<LockError>>>,
 }
 
 struct State {
@@ -123,12 +126,18 @@ impl Desk {
         let began = self.clock.now();
         let again = match self.next() {
             Task::Ask(mut lock, request) => {
-                self.answer(&mut lock, *request);
-                self.put_back(lock)
+                let stale = self.take_fatal();
+                // The lock comes back whatever happens: the next run needs it.
+                let _ = caught(|| self.answer(&mut lock, *request));
+                let again = self.put_back(lock);
+                let _ = caught(|| drop(stale));
+                again
             }
             Task::Drop(lock) => {
+                let stale = self.take_fatal();
                 // The user's, as all of a lock is.
                 let _ = caught(|| drop(lock));
+                let _ = caught(|| drop(stale));
                 false
             }
             Task::Nothing => false,
@@ -160,13 +169,19 @@ impl Desk {
         state.must_call()
     }
 
+    fn take_fatal(&self) -> Option<Box<LockError>> {
+        self.fatal.lock().take()
+    }
+
     fn answer(&self, served: &mut OwnedLock, request: Request) {
         let Request { call, deadline, ticket, quiet, reply_to } = request;
         let reply = match call {
-            Call::Read => Reply::Read(self.read(served, deadline).map_err(Failed::new)),
+            Call::Read => {
+                Reply::Read(self.read(served, deadline).map_err(|error| self.failed(error)))
+            }
             Call::Write { intent, record, expected } => {
                 let result = self.write(served, intent, record, expected, deadline);
-                Reply::Written(intent, result.map_err(Failed::new))
+                Reply::Written(intent, result.map_err(|error| self.failed(error)))
             }
         };
         let wrote = matches!(reply, Reply::Written(..));
@@ -208,6 +223,16 @@ impl Desk {
         // Right before it is sent: a renewal must not leave after the deadline.
         let budget = self.budget(deadline, "write")?;
         self.guarded(served, "write", |lock| lock.write(intent, &record, expected, budget))
+    }
+
+    /// Keeps the error if it is for the caller of `run`, and lets nothing but data out of here.
+    fn failed(&self, error: LockError) -> Failed {
+        let failed = Failed::new(&error);
+        match failed {
+            Failed::Fatal(_) => *self.fatal.lock() = Some(Box::new(error)),
+            _ => drop(caught(|| drop(error))),
+        }
+        failed
     }
 
     fn budget(&self, deadline: Instant, operation: &str) -> Result<Duration, LockError> {
@@ -257,7 +282,8 @@ impl LockClient {
         let lock = Some(OwnedLock { lock, acquire_time: Timestamp::default() });
         let state = State { lock, request: None, queued: false, retired: false };
         let (clients, state) = (AtomicU64::new(1), Mutex::new(state));
-        Self(Arc::new(Desk { describe, clock, threads, clients, state }))
+        let fatal = Mutex::default();
+        Self(Arc::new(Desk { describe, clock, threads, clients, state, fatal }))
     }
 
     /// The lock, for people.
@@ -276,6 +302,11 @@ impl LockClient {
             return Ok(());
         }
         desk.withdraw().map_or(Ok(()), Err)
+    }
+
+    /// The error of a request that failed for good.
+    pub(super) fn take_fatal(&self) -> Option<Box<LockError>> {
+        self.0.take_fatal()
     }
 
     /// Asks nothing any more, so far as nobody has begun.
@@ -300,25 +331,22 @@ impl Drop for LockClient {
 }
 
 impl Failed {
-    fn new(error: LockError) -> Self {
+    fn new(error: &LockError) -> Self {
         if matches!(error, LockError::Conflict(_)) {
-            let _ = caught(|| drop(error));
             return Self::Conflict;
         }
-        let text = caught(|| in_one_line(&error)).unwrap_or_else(|panic| {
+        let text = caught(|| in_one_line(error)).unwrap_or_else(|panic| {
             format!("the lock failed, and what it says about that panicked: {panic}")
         });
         let text = text.into();
-        let failed = match &error {
+        match error {
             LockError::Corrupt { revision, nonce, .. } => {
                 Self::Corrupt { revision: *revision, nonce: *nonce, text }
             }
-            LockError::Fatal(_) => return Self::Fatal(error, text),
+            LockError::Fatal(_) => Self::Fatal(text),
             LockError::Unavailable(_) => Self::Unavailable(text),
             LockError::Indeterminate(_) | LockError::Conflict(_) => Self::Indeterminate(text),
-        };
-        let _ = caught(|| drop(error));
-        failed
+        }
     }
 }
 

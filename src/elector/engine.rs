@@ -172,7 +172,7 @@ impl Engine {
             Input::Report(id, success) => {
                 self.with(id, |seat, tools| seat.on_report(tools, success));
             }
-            Input::Stop(id) => self.with(id, Seat::on_stop),
+            Input::Stop(id) => self.with(id, Seat::stop),
             Input::Awaited(id) => self.with(id, Seat::on_awaited),
             Input::WakeUp(id) => self.with(id, Seat::on_wake_up),
             Input::StopAll => {
@@ -285,8 +285,11 @@ impl Engine {
         let grain = grain(seat, matches!(self.serves, Serves::Many(_)));
         let deadline = seat.election().next_deadline().map(|at| rounded_up(at, grain));
         if let Some(at) = deadline.filter(|at| seat.armed.is_none_or(|armed| *at < armed)) {
-            seat.armed = Some(at);
+            if let Some(later) = seat.armed.replace(at) {
+                self.deadlines.remove(later, id);
+            }
             self.deadlines.add(at, id);
+            debug_assert!(self.deadlines.len() <= self.seats.len(), "one deadline a seat");
         }
     }
 
@@ -294,6 +297,9 @@ impl Engine {
         let Some(mut seat) = self.seats.remove(&id) else {
             return;
         };
+        if let Some(at) = seat.armed {
+            self.deadlines.remove(at, id);
+        }
         seat.finish();
         match &self.serves {
             // Its thread ends with it, and may take any time for that.

@@ -147,10 +147,11 @@ impl RunState {
         let mut end = self.end.lock();
         *end = match (std::mem::take(&mut *end), ended) {
             (End::Ahead, Some(ended)) => End::Past(ended),
-            (End::Awaited(waiting), Some(ended)) => {
-                let _ = waiting.try_send(ended);
-                End::Gone
-            }
+            (End::Awaited(waiting), Some(ended)) => match waiting.try_send(ended) {
+                Ok(()) => End::Gone,
+                // Nobody waits any longer. An error is the user's: it is not dropped here.
+                Err(unwanted) => End::Past(unwanted.into_inner()),
+            },
             (End::Past(ended), None) => End::Past(ended),
             _ => End::Gone,
         };
@@ -225,9 +226,17 @@ impl Done {
             self.0.outlet.stop();
         }
     }
+
+    /// Says that who has this works in no term any more.
+    pub(super) fn leave(&self) {
+        self.0.outlet.awaited();
+    }
 }
 
 /// A run in the background. Dropping it tells the run to stop and does not wait.
+///
+/// Without `on_started_leading` ([`ElectorPool::spawn`](crate::ElectorPool::spawn)), whoever has
+/// the handle is the work of the term: it is over with [`join`](Self::join) or a drop.
 #[must_use = "dropping the handle stops the run"]
 pub struct ElectorHandle {
     done: Done,
@@ -255,23 +264,25 @@ impl ElectorHandle {
     }
 
     /// Tells the result of the task, as a message on the task channel would: the first report in a
-    /// term counts, and a success at any time.
+    /// term counts, and a success at any time. The work is awaited as after [`Self::stop`].
     pub fn report(&self, success: bool) {
         self.done.report(success);
     }
 
-    /// Tells the run to stop: a term ends, its work is awaited, the lease is released.
+    /// Tells the run to stop: a term ends, its work is awaited, the lease is released. Where the
+    /// work is done by whoever has the handle, it may go on until [`Term::stopped`] has been seen:
+    /// [`join`](Self::join) or a drop says that it is over.
     pub fn stop(&self) {
         self.done.stop();
     }
 
-    /// Waits for the end of the run.
+    /// Waits for the end of the run. Whoever has worked by this handle does so no more.
     ///
     /// # Errors
     ///
     /// As [`LeaderElector::run`](crate::LeaderElector::run).
     pub fn join(self) -> Result<Outcome, Error> {
-        self.done.0.outlet.awaited();
+        self.done.leave();
         self.done.wait()
     }
 }
@@ -288,5 +299,6 @@ impl fmt::Debug for ElectorHandle {
 impl Drop for ElectorHandle {
     fn drop(&mut self) {
         self.done.stop();
+        self.done.leave();
     }
 }

@@ -1,8 +1,8 @@
 //! What the election thread is told, all by one channel, and the ends by which it is told.
 //!
 //! The channel has no bound of its own, so that nobody who tells anything ever waits. Each run puts
-//! a bound on what there may be of it: one request, two callbacks, one stop, a few reports and one
-//! wake-up.
+//! a bound on what there may be of it: one request, two callbacks, one stop, a holder that leaves
+//! twice, a few reports and one wake-up.
 
 use crate::elector::desk::Reply;
 use crate::elector::seat::Seat;
@@ -22,9 +22,9 @@ pub(super) enum Input {
     Returned(SeatId, Returned),
     /// The result of the task.
     Report(SeatId, bool),
-    /// The run shall end. Who holds the handle or the guard has stopped working.
+    /// The run shall end.
     Stop(SeatId),
-    /// Who holds the handle only waits for the end from now on.
+    /// Who held the handle or the guard works no more: waits for the end, or is gone.
     Awaited(SeatId),
     /// The record may have changed.
     WakeUp(SeatId),

@@ -62,6 +62,7 @@ impl Leadership {
         self.finished = true;
         // Nobody works any more.
         self.done.stop();
+        self.done.leave();
         self.done.wait()
     }
 }
@@ -70,6 +71,7 @@ impl Drop for Leadership {
     fn drop(&mut self) {
         if !self.finished {
             self.done.stop();
+            self.done.leave();
             self.done.wait_at_most(self.term.remaining().min(DROP_PATIENCE));
         }
     }

@@ -55,6 +55,7 @@ const LOCK_THREADS: NonZeroUsize = NonZeroUsize::new(4).expect("is not zero");
 /// for shard in &shards {
 ///     shard.stop();
 /// }
+/// // A lease is released when whoever works in the term has said to be done, by this or a drop.
 /// for shard in shards {
 ///     assert_eq!(shard.join()?, Outcome::Stopped);
 /// }
@@ -120,10 +121,10 @@ impl ElectorPool {
     /// Campaigns, and leads one term. Dropping the handle stops that.
     ///
     /// Without [`on_started_leading`](crate::LeaderCallbacks::on_started_leading), whoever has the
-    /// handle works in [`ElectorHandle::term`]: [`stop`](ElectorHandle::stop),
-    /// [`report`](ElectorHandle::report), [`join`](ElectorHandle::join) and a drop say that this
-    /// work has ended. A term that ends otherwise, by its limit, waits for that, and at most the
-    /// drain timeout: then its lease is not released, but runs out.
+    /// handle works in [`ElectorHandle::term`]: [`join`](ElectorHandle::join) and a drop say that
+    /// this work has ended. A term that ends by [`stop`](ElectorHandle::stop), by
+    /// [`report`](ElectorHandle::report) or by its limit waits for that, and at most the drain
+    /// timeout: then its lease is not released, but runs out.
     ///
     /// # Errors
     ///

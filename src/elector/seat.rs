@@ -69,10 +69,9 @@ pub(super) struct Seat {
     // In boxes, because most of thousands of candidates have none of these.
     threads: Option<Box<TermThreads>>,
     term: Option<Box<CurrentTerm>>,
-    fatal: Option<Box<LockError>>,
     panic: Option<Box<str>>,
     stop_heard: bool,
-    /// Who holds the handle only waits for the end.
+    /// Who held the handle or the guard works in no term any more.
     awaited: bool,
     result: Option<Box<Ended>>,
     /// The earliest deadline at which the engine will look here.
@@ -102,7 +101,6 @@ impl Seat {
             ticket: 0,
             threads: None,
             term: None,
-            fatal: None,
             panic: None,
             stop_heard: false,
             awaited: false,
@@ -179,13 +177,6 @@ impl Seat {
     pub(super) fn on_report(&mut self, tools: &mut Tools, success: bool) {
         self.run.state.report_taken();
         self.step(tools, Event::Task(success));
-        self.holder_has_left(tools);
-    }
-
-    /// Told by who holds the handle or the guard.
-    pub(super) fn on_stop(&mut self, tools: &mut Tools) {
-        self.holder_has_left(tools);
-        self.stop(tools);
     }
 
     pub(super) fn on_awaited(&mut self, tools: &mut Tools) {
@@ -193,7 +184,7 @@ impl Seat {
         self.holder_has_left(tools);
     }
 
-    /// Told by somebody who does not know whether the work has returned.
+    /// Says nothing of whether the work has returned: another thread may be at it.
     pub(super) fn stop(&mut self, tools: &mut Tools) {
         self.stop_heard = true;
         self.step(tools, Event::Stop);
@@ -275,7 +266,7 @@ impl Seat {
         self.ticket += 1;
         let (ticket, reply_to) = (self.ticket, self.run.state.outlet.clone());
         let asked = self.run.lock.ask(Request { call, deadline, ticket, quiet, reply_to });
-        asked.err().map(|request| self.on_refused(&request.call))
+        asked.err().map(|request| Self::on_refused(&request.call))
     }
 
     /// A call that does not return has no error of its own; a term that is lost for that should not
@@ -409,9 +400,7 @@ impl Seat {
     }
 
     /// There is no lock thread. All user code there is guarded, so this is a defect of this crate.
-    fn on_refused(&mut self, call: &Call) -> Event {
-        let failure = Failure::new("use", "the lock").hint("its thread is gone");
-        self.fatal = Some(Box::new(LockError::Fatal(failure)));
+    fn on_refused(call: &Call) -> Event {
         match call {
             Call::Read => Event::Read(ReadReply::Fatal),
             Call::Write { .. } => Event::Written(WriteReply::Fatal),
@@ -441,7 +430,7 @@ impl Seat {
         self.step(tools, event);
     }
 
-    fn read_reply(&mut self, result: Result<Option<Found>, Failed>) -> ReadReply {
+    fn read_reply(&self, result: Result<Option<Found>, Failed>) -> ReadReply {
         match result {
             Ok(None) => ReadReply::Absent,
             Ok(Some(Found { observed, liveness })) => ReadReply::Found { observed, liveness },
@@ -449,9 +438,8 @@ impl Seat {
                 self.lock_failed(text);
                 ReadReply::Corrupt { revision, nonce }
             }
-            Err(Failed::Fatal(error, text)) => {
+            Err(Failed::Fatal(text)) => {
                 self.lock_failed(text);
-                self.fatal = Some(Box::new(error));
                 ReadReply::Fatal
             }
             Err(Failed::Unavailable(text) | Failed::Indeterminate(text)) => {
@@ -462,7 +450,7 @@ impl Seat {
         }
     }
 
-    fn write_reply(&mut self, result: Result<Revision, Failed>) -> WriteReply {
+    fn write_reply(&self, result: Result<Revision, Failed>) -> WriteReply {
         match result {
             Ok(revision) => WriteReply::Written(revision),
             // The next look says who won.
@@ -471,9 +459,8 @@ impl Seat {
                 self.lock_failed(text);
                 WriteReply::Unavailable
             }
-            Err(Failed::Fatal(error, text)) => {
+            Err(Failed::Fatal(text)) => {
                 self.lock_failed(text);
-                self.fatal = Some(Box::new(error));
                 WriteReply::Fatal
             }
             Err(Failed::Indeterminate(text) | Failed::Corrupt { text, .. }) => {
@@ -493,9 +480,12 @@ impl Seat {
             End::WorkPanicked => {
                 Err(Error::WorkPanicked(self.panic.take().unwrap_or_default().into()))
             }
-            End::LockFailed => Err(Error::Lock(match self.fatal.take() {
+            End::LockFailed => Err(Error::Lock(match self.run.lock.take_fatal() {
                 Some(error) => *error,
-                None => LockError::Fatal(Failure::new("use", "the lock")),
+                None => {
+                    let failure = Failure::new("use", "the lock").hint("its thread is gone");
+                    LockError::Fatal(failure)
+                }
             })),
         }
     }

@@ -14,6 +14,7 @@ use crate::lock::{MemoryLock, Observed};
 use crate::record::{Intent, LeaderElectionRecord, RecordKind, Revision};
 use crate::term::Term;
 
+mod ends;
 mod hostile;
 mod pool;
 

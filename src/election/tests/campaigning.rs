@@ -427,3 +427,16 @@ fn the_more_claims_others_were_faster_than_the_longer_the_next_may_wait() {
     // A millisecond is as fine as this bench gets.
     assert_eq!(waits, [1, 1, 4, 13, 52, 205, 250, 250, 250, 250]);
 }
+
+#[test]
+fn a_look_may_wait_but_not_beyond_the_next_claim() {
+    let mut bench = Bench::new(settings());
+    bench.found(others("b", 1));
+    assert_eq!(bench.election.slack(), millis(2000) / 64);
+    // Its lease is over at 15 s, two milliseconds after the next look.
+    bench.frozen_until(12_998).step(Event::Tick).found(others("b", 1));
+    assert_eq!(bench.next_deadline(), Some(14_998));
+    assert_eq!(bench.election.slack(), millis(2));
+    bench.at(14_998).found(others("b", 1));
+    assert_eq!((bench.next_deadline(), bench.election.slack()), (Some(15_000), Duration::ZERO));
+}

@@ -241,3 +241,15 @@ fn a_wake_up_or_a_tick_in_a_term_changes_nothing() {
     let mut bench = Bench::leading(settings());
     bench.at(100).step(Event::WakeUp).step(Event::Tick).step(Event::WakeUp).expect_nothing();
 }
+
+#[test]
+fn a_renewal_may_wait_but_not_beyond_the_end_of_the_term() {
+    let slack = |term_limit| Bench::leading(Settings { term_limit, ..settings() }).election.slack();
+    assert_eq!(slack(None), millis(2000) / 64);
+    assert_eq!(slack(Some(millis(2003))), millis(3));
+    assert_eq!(slack(Some(millis(2000))), Duration::ZERO);
+    assert_eq!(slack(Some(millis(1000))), Duration::ZERO);
+    // With an answer awaited, the next deadline is an end.
+    let mut bench = Bench::leading(settings());
+    assert_eq!(bench.at(2000).election.slack(), Duration::ZERO);
+}

@@ -38,9 +38,9 @@ fn in_time<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
 }
 
 /// A lock that does as its function says; writes go to a memory lock.
-struct Scripted<F> {
-    lock: MemoryLock,
-    before: F,
+pub(super) struct Scripted<F> {
+    pub(super) lock: MemoryLock,
+    pub(super) before: F,
 }
 
 impl<F: FnMut(Option<Intent>) -> Result<(), LockError> + Send> Lock for Scripted<F> {

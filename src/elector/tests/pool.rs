@@ -7,31 +7,31 @@ use super::*;
 use crate::error::Failure;
 
 /// A pool on simulated time, and the memory locks of its members.
-struct Crowd {
-    bench: Bench,
-    pool: ElectorPool,
-    locks: Vec<MemoryLock>,
+pub(super) struct Crowd {
+    pub(super) bench: Bench,
+    pub(super) pool: ElectorPool,
+    pub(super) locks: Vec<MemoryLock>,
 }
 
 impl Crowd {
-    fn new(members: usize, lock_threads: usize) -> Self {
+    pub(super) fn new(members: usize, lock_threads: usize) -> Self {
         let bench = Bench::new();
         let lock_threads = NonZeroUsize::new(lock_threads).unwrap();
         let pool = ElectorPool::new().clock(bench.clock.clone()).lock_threads(lock_threads);
         Self { bench, pool, locks: (0..members).map(|_| MemoryLock::new()).collect() }
     }
 
-    fn config(&self, member: usize) -> Config {
+    pub(super) fn config(&self, member: usize) -> Config {
         self.bench.config(self.locks[member].clone())
     }
 
     /// Members that lead by their handles.
-    fn spawn_all(&self) -> Vec<ElectorHandle> {
+    pub(super) fn spawn_all(&self) -> Vec<ElectorHandle> {
         (0..self.locks.len()).map(|member| self.pool.spawn(self.config(member)).unwrap()).collect()
     }
 
     /// Waits without letting time pass, in which a busy machine might lose a lease.
-    fn until(&self, what: &str, mut done: impl FnMut() -> bool) {
+    pub(super) fn until(&self, what: &str, mut done: impl FnMut() -> bool) {
         let deadline = self.bench.clock_budget();
         while !done() {
             assert!(deadline.try_recv().is_err(), "never came: {what}");
@@ -40,16 +40,16 @@ impl Crowd {
     }
 
     /// A lock that nobody has held is claimed at once.
-    fn all_lead(&self, members: &[ElectorHandle]) {
+    pub(super) fn all_lead(&self, members: &[ElectorHandle]) {
         self.until("all terms", || members.iter().all(ElectorHandle::is_leader));
     }
 
-    fn revision(&self, member: usize) -> Option<Revision> {
+    pub(super) fn revision(&self, member: usize) -> Option<Revision> {
         self.locks[member].clone().get(SECOND).unwrap().map(|observed| observed.revision)
     }
 
     /// Three deadlines, in which all of `renewing` renew.
-    fn thirty_seconds(&self, renewing: &[usize]) {
+    pub(super) fn thirty_seconds(&self, renewing: &[usize]) {
         for _ in 0..15 {
             let before: Vec<_> = renewing.iter().map(|member| self.revision(*member)).collect();
             self.bench.clock.advance(SECOND * 2);
@@ -68,7 +68,7 @@ impl Crowd {
         }
     }
 
-    fn state(&self, member: usize) -> Option<RecordKind> {
+    pub(super) fn state(&self, member: usize) -> Option<RecordKind> {
         self.locks[member].clone().get(SECOND).unwrap().map(|observed| observed.record.kind)
     }
 }
