@@ -162,8 +162,30 @@ impl Seat {
         self.running = None;
         let ended = self.result.take().unwrap_or_else(|| Box::new(Ok(Outcome::Stopped)));
         self.run.state.end(Some(ended));
+        self.nobody_waits_for_a_term();
+    }
+
+    /// A panic of the election thread is a defect of this crate; even so the user hears of the
+    /// term's end, and of the run's.
+    pub(super) fn abandon(&mut self) {
+        // After a run that ended well its elector may lead again already.
+        if self.term.as_ref().is_some_and(|term| !term.over) {
+            self.end_validity();
+        }
+        if let Some(term) = &mut self.term {
+            term.stop = None;
+            if let Some(threads) = &self.threads {
+                threads.end();
+            }
+        }
+        self.run.state.end(None);
+        self.running = None;
+        self.nobody_waits_for_a_term();
+    }
+
+    fn nobody_waits_for_a_term(&mut self) {
         if matches!(self.run.work, Work::Guard(_)) {
-            // Who waits there for a term learns that there is none.
+            // Who waits there learns that there is none.
             self.run.work = Work::Nobody;
         }
     }
@@ -496,17 +518,8 @@ fn new_election(run: &Run) -> Election {
     Election::new(Arc::clone(&run.settings), new_incarnation(), run.clock.now(), held_back_until)
 }
 
-/// A panic of the election thread is a defect of this crate; even so the user hears of the term's
-/// end.
 impl Drop for Seat {
     fn drop(&mut self) {
-        // After a run that ended well its elector may lead again already.
-        if self.term.as_ref().is_some_and(|term| !term.over) {
-            self.end_validity();
-        }
-        if let (Some(_), Some(threads)) = (&self.term, &self.threads) {
-            threads.end();
-        }
-        self.run.state.end(None);
+        self.abandon();
     }
 }

@@ -221,3 +221,34 @@ fn a_limit_right_after_a_renewal_is_kept_to_the_millisecond_in_a_pool() {
     // No time passes.
     crowd.until("the limit", || term.stopped());
 }
+
+#[test]
+fn after_a_panic_of_the_election_thread_every_member_is_told() {
+    let crowd = Crowd::new(3, 1);
+    let (_keep, for_ever) = bounded::<()>(0);
+    let at_drop = Dropped(move || {
+        let _ = for_ever.recv();
+    });
+    let sticky = LeaderCallbacks::new().on_started_leading(move |_: &Term| {
+        let _ = &at_drop;
+    });
+    let sticky = crowd.config(0).callbacks(sticky);
+    let members = [
+        crowd.pool.spawn(sticky).unwrap(),
+        crowd.pool.spawn(crowd.config(1).callbacks(crowd.bench.callbacks())).unwrap(),
+        crowd.pool.spawn_forever(crowd.config(2)).unwrap(),
+    ];
+    crowd.all_lead(&members);
+    crowd.bench.expect("started");
+    let terms: Vec<_> = members.iter().map(|member| member.term().unwrap()).collect();
+    crowd.pool.panic();
+    crowd.bench.expect_loss();
+    for member in members {
+        let error = member.join().unwrap_err();
+        assert!(matches!(&error, Error::Thread { name: "main", .. }), "{error}");
+    }
+    assert!(terms.iter().all(|term| term.stopped() && !term.is_valid()));
+    crowd.until("an error", || crowd.pool.spawn(crowd.config(0)).is_err());
+    assert_eq!(crowd.pool.len(), 0);
+    crowd.pool.join();
+}
