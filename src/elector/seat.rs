@@ -124,6 +124,8 @@ impl Seat {
 
     /// The first step of a campaign.
     pub(super) fn begin(&mut self, tools: &mut Tools) {
+        // One of before has found nobody here, or was left unheard in a term.
+        self.run.state.heard();
         self.run.state.worker.event(ElectionEvent::CampaignStarted);
         self.step(tools, Event::Tick);
     }
@@ -213,7 +215,10 @@ impl Seat {
     }
 
     pub(super) fn on_wake_up(&mut self, tools: &mut Tools) {
-        self.run.state.heard();
+        // In a term nothing is to be learned from it: further ones would only keep the thread busy.
+        if !self.election.is_leading() {
+            self.run.state.heard();
+        }
         self.step(tools, Event::WakeUp);
     }
 
@@ -437,6 +442,10 @@ impl Seat {
             Reply::Read(result) => Event::Read(self.read_reply(result)),
             Reply::Written(intent, result) => {
                 let reply = self.write_reply(result);
+                if intent == Intent::Acquire && !matches!(reply, WriteReply::Written(_)) {
+                    // The rest of the campaign may be long. The next claim has its own.
+                    self.threads = None;
+                }
                 match (intent, reply) {
                     (Intent::Release, WriteReply::Written(_)) => {
                         self.run.state.worker.event(ElectionEvent::Released);
