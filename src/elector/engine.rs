@@ -252,8 +252,7 @@ impl Engine {
     }
 
     fn with(&mut self, id: SeatId, act: impl FnOnce(&mut Seat, &mut Tools)) {
-        if !self.seats.contains_key(&id) {
-            // It may not have begun.
+        if !self.seats.contains_key(&id) && self.arrivals.iter().any(|seat| seat.id() == id) {
             self.admit(usize::MAX);
         }
         if let Some(seat) = self.seats.get_mut(&id) {
@@ -301,12 +300,15 @@ impl Engine {
         if let Some(at) = seat.armed {
             self.deadlines.remove(at, id);
         }
+        if let Serves::Many(population) = &self.serves {
+            // Who hears of the end does not find it counted any more.
+            population.fetch_sub(1, Ordering::SeqCst);
+        }
         seat.finish();
         match &self.serves {
             // Its thread ends with it, and may take any time for that.
             Serves::One(_) => drop(seat),
-            Serves::Many(population) => {
-                population.fetch_sub(1, Ordering::SeqCst);
+            Serves::Many(_) => {
                 let worker = seat.worker().clone();
                 worker.drop_later(seat);
             }
