@@ -196,7 +196,7 @@ pub enum Error {
     /// The work (`on_started_leading`) panicked; the term ended as a failure.
     #[error("the work panicked: {0}")]
     WorkPanicked(String),
-    /// A thread could not be started.
+    /// A thread could not be started, or has panicked, which is a defect of this crate.
     #[error("cannot start the {name} thread")]
     Thread {
         /// What the thread is for.

@@ -106,11 +106,10 @@ impl Engine {
     }
 
     /// Adds an election, and lets it begin.
-    pub(super) fn add(&mut self, mut seat: Box<Seat>) {
+    pub(super) fn add(&mut self, seat: Box<Seat>) {
         let id = seat.id();
-        seat.begin(&mut self.tools);
         self.seats.insert(id, seat);
-        self.settle(id);
+        self.with(id, Seat::begin);
     }
 
     /// Serves until no election is left, nor comes. What remains then is the user's in part, and to
@@ -180,6 +179,8 @@ impl Engine {
                 self.with_all(Seat::stop);
             }
             Input::Close => self.closed = true,
+            #[cfg(test)]
+            Input::Panic => panic!("a defect, for a test"),
         }
     }
 
@@ -251,8 +252,7 @@ impl Engine {
     }
 
     fn with(&mut self, id: SeatId, act: impl FnOnce(&mut Seat, &mut Tools)) {
-        if !self.seats.contains_key(&id) {
-            // It may not have begun.
+        if !self.seats.contains_key(&id) && self.arrivals.iter().any(|seat| seat.id() == id) {
             self.admit(usize::MAX);
         }
         if let Some(seat) = self.seats.get_mut(&id) {
@@ -300,12 +300,15 @@ impl Engine {
         if let Some(at) = seat.armed {
             self.deadlines.remove(at, id);
         }
+        if let Serves::Many(population) = &self.serves {
+            // Who hears of the end does not find it counted any more.
+            population.fetch_sub(1, Ordering::SeqCst);
+        }
         seat.finish();
         match &self.serves {
             // Its thread ends with it, and may take any time for that.
             Serves::One(_) => drop(seat),
-            Serves::Many(population) => {
-                population.fetch_sub(1, Ordering::SeqCst);
+            Serves::Many(_) => {
                 let worker = seat.worker().clone();
                 worker.drop_later(seat);
             }
@@ -339,6 +342,29 @@ impl Engine {
         self.stalled = stalled;
         // One nanosecond on, or it would be this very instant.
         busy.then(|| rounded_up(now + Duration::from_nanos(1), GRAIN))
+    }
+}
+
+/// After a panic, a defect of this crate, all are told before anything of the user's is dropped.
+impl Drop for Engine {
+    fn drop(&mut self) {
+        while let Ok(input) = self.inbox.try_recv() {
+            if let Input::Spawn(seat) = input {
+                self.arrivals.push_back(seat);
+            }
+        }
+        let mut seats: Vec<_> = std::mem::take(&mut self.seats).into_values().collect();
+        seats.extend(self.arrivals.drain(..));
+        for seat in &mut seats {
+            seat.abandon();
+        }
+        if let Serves::Many(population) = &self.serves {
+            population.store(0, Ordering::SeqCst);
+        }
+        for seat in seats {
+            let worker = seat.worker().clone();
+            worker.drop_later(seat);
+        }
     }
 }
 

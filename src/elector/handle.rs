@@ -191,6 +191,12 @@ impl RunState {
     }
 }
 
+/// The election thread is gone without a word.
+pub(super) fn panicked() -> Error {
+    let source = std::io::Error::other("the one before has panicked: a defect of this crate");
+    Error::Thread { name: "main", source }
+}
+
 /// Gets the end of a run, once.
 pub(super) struct Done(Arc<RunState>);
 
@@ -201,10 +207,10 @@ impl Done {
 
     /// Waits for the end, and shortly for what is still to be told of it.
     pub(super) fn wait(&self) -> Ended {
-        // An election thread that is gone without a result has panicked: a defect of this crate.
-        let ended = self.0.awaited().recv().expect("the election thread ends with a result");
+        // An election thread that is gone without a result has panicked.
+        let ended = self.0.awaited().recv().map_or_else(|_| Err(panicked()), |ended| *ended);
         self.0.worker.flush().wait();
-        *ended
+        ended
     }
 
     /// Waits for the end, but no longer.

@@ -32,6 +32,9 @@ pub(super) enum Input {
     StopAll,
     /// No further election comes.
     Close,
+    /// A defect of this crate.
+    #[cfg(test)]
+    Panic,
 }
 
 pub(super) fn inbox() -> (Sender<Input>, Receiver<Input>) {

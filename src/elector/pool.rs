@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Settings, default_identity};
 use crate::elector::desk::LockClient;
 use crate::elector::engine::{Engine, Population, Serves};
-use crate::elector::handle::{Done, ElectorHandle, RunState, Running, Shared};
+use crate::elector::handle::{Done, ElectorHandle, RunState, Running, Shared, panicked};
 use crate::elector::inbox::{Input, Outlet, inbox};
 use crate::elector::lock_threads::LockThreads;
 use crate::elector::seat::{Run, Seat, Work};
@@ -129,7 +129,7 @@ impl ElectorPool {
     /// # Errors
     ///
     /// [`Error::Config`] if a setting is wrong, [`Error::Thread`] if the first election can't start
-    /// the threads of the pool.
+    /// the threads of the pool, or its election thread has panicked.
     pub fn spawn(&self, config: Config) -> Result<ElectorHandle, Error> {
         self.start(config, false)
     }
@@ -195,8 +195,13 @@ impl ElectorPool {
         };
         let run = Run { settings, clock, shared, state, lock, work, again };
         self.population.fetch_add(1, Ordering::SeqCst);
-        let _ = inbox.try_send(Input::Spawn(Box::new(Seat::new(run, running))));
-        Ok(handle)
+        match inbox.try_send(Input::Spawn(Box::new(Seat::new(run, running)))) {
+            Ok(()) => Ok(handle),
+            Err(_) => {
+                self.population.fetch_sub(1, Ordering::SeqCst);
+                Err(panicked())
+            }
+        }
     }
 
     /// The settings of the election before, if they are the same: there may be thousands.
@@ -223,12 +228,20 @@ impl ElectorPool {
         let (sender, inbox) = inbox();
         let (alive, ended) = bounded(0);
         let serves = Serves::Many(Arc::clone(&self.population));
-        let mut engine = Engine::new(self.clock.clone(), inbox, lock_threads.clone(), serves);
+        let engine = Engine::new(self.clock.clone(), inbox, lock_threads.clone(), serves);
         threads::start("main", move || {
             let _alive: Sender<()> = alive;
+            // Dropped before that: whoever waits for the end finds that all members were told.
+            let mut engine = engine;
             engine.run();
         })?;
         Ok(Threads { inbox: sender, lock_threads, workshop, ended })
+    }
+
+    /// Has the election thread panic.
+    #[cfg(test)]
+    pub(super) fn panic(&self) {
+        self.threads().unwrap().inbox.try_send(Input::Panic).ok().unwrap();
     }
 
     /// No further election comes.

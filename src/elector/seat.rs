@@ -124,6 +124,8 @@ impl Seat {
 
     /// The first step of a campaign.
     pub(super) fn begin(&mut self, tools: &mut Tools) {
+        // One of before has found nobody here, or was left unheard in a term.
+        self.run.state.heard();
         self.run.state.worker.event(ElectionEvent::CampaignStarted);
         self.step(tools, Event::Tick);
     }
@@ -162,8 +164,30 @@ impl Seat {
         self.running = None;
         let ended = self.result.take().unwrap_or_else(|| Box::new(Ok(Outcome::Stopped)));
         self.run.state.end(Some(ended));
+        self.nobody_waits_for_a_term();
+    }
+
+    /// A panic of the election thread is a defect of this crate; even so the user hears of the
+    /// term's end, and of the run's.
+    pub(super) fn abandon(&mut self) {
+        // After a run that ended well its elector may lead again already.
+        if self.term.as_ref().is_some_and(|term| !term.over) {
+            self.end_validity();
+        }
+        if let Some(term) = &mut self.term {
+            term.stop = None;
+            if let Some(threads) = &self.threads {
+                threads.end();
+            }
+        }
+        self.run.state.end(None);
+        self.running = None;
+        self.nobody_waits_for_a_term();
+    }
+
+    fn nobody_waits_for_a_term(&mut self) {
         if matches!(self.run.work, Work::Guard(_)) {
-            // Who waits there for a term learns that there is none.
+            // Who waits there learns that there is none.
             self.run.work = Work::Nobody;
         }
     }
@@ -191,7 +215,10 @@ impl Seat {
     }
 
     pub(super) fn on_wake_up(&mut self, tools: &mut Tools) {
-        self.run.state.heard();
+        // In a term nothing is to be learned from it: further ones would only keep the thread busy.
+        if !self.election.is_leading() {
+            self.run.state.heard();
+        }
         self.step(tools, Event::WakeUp);
     }
 
@@ -415,6 +442,10 @@ impl Seat {
             Reply::Read(result) => Event::Read(self.read_reply(result)),
             Reply::Written(intent, result) => {
                 let reply = self.write_reply(result);
+                if intent == Intent::Acquire && !matches!(reply, WriteReply::Written(_)) {
+                    // The rest of the campaign may be long. The next claim has its own.
+                    self.threads = None;
+                }
                 match (intent, reply) {
                     (Intent::Release, WriteReply::Written(_)) => {
                         self.run.state.worker.event(ElectionEvent::Released);
@@ -496,17 +527,8 @@ fn new_election(run: &Run) -> Election {
     Election::new(Arc::clone(&run.settings), new_incarnation(), run.clock.now(), held_back_until)
 }
 
-/// A panic of the election thread is a defect of this crate; even so the user hears of the term's
-/// end.
 impl Drop for Seat {
     fn drop(&mut self) {
-        // After a run that ended well its elector may lead again already.
-        if self.term.as_ref().is_some_and(|term| !term.over) {
-            self.end_validity();
-        }
-        if let (Some(_), Some(threads)) = (&self.term, &self.threads) {
-            threads.end();
-        }
-        self.run.state.end(None);
+        self.abandon();
     }
 }

@@ -9,6 +9,7 @@ use super::hostile::Scripted;
 use super::pool::Crowd;
 use super::*;
 use crate::error::Failure;
+use crate::lock::Waker;
 
 /// A source of an error that calls its function when it is dropped.
 struct Dropped<F: Fn()>(F);
@@ -220,4 +221,76 @@ fn a_limit_right_after_a_renewal_is_kept_to_the_millisecond_in_a_pool() {
     crowd.bench.clock.advance(SECOND * 2 + ms);
     // No time passes.
     crowd.until("the limit", || term.stopped());
+}
+
+#[test]
+fn after_a_panic_of_the_election_thread_every_member_is_told() {
+    let crowd = Crowd::new(3, 1);
+    let (_keep, for_ever) = bounded::<()>(0);
+    let at_drop = Dropped(move || {
+        let _ = for_ever.recv();
+    });
+    let sticky = LeaderCallbacks::new().on_started_leading(move |_: &Term| {
+        let _ = &at_drop;
+    });
+    let sticky = crowd.config(0).callbacks(sticky);
+    let members = [
+        crowd.pool.spawn(sticky).unwrap(),
+        crowd.pool.spawn(crowd.config(1).callbacks(crowd.bench.callbacks())).unwrap(),
+        crowd.pool.spawn_forever(crowd.config(2)).unwrap(),
+    ];
+    crowd.all_lead(&members);
+    crowd.bench.expect("started");
+    let terms: Vec<_> = members.iter().map(|member| member.term().unwrap()).collect();
+    crowd.pool.panic();
+    crowd.bench.expect_loss();
+    for member in members {
+        let error = member.join().unwrap_err();
+        assert!(matches!(&error, Error::Thread { name: "main", .. }), "{error}");
+    }
+    assert!(terms.iter().all(|term| term.stopped() && !term.is_valid()));
+    crowd.until("an error", || crowd.pool.spawn(crowd.config(0)).is_err());
+    assert_eq!(crowd.pool.len(), 0);
+    crowd.pool.join();
+}
+
+/// A memory lock that wakes its elector as soon as it has the waker.
+struct Eager(MemoryLock);
+
+impl Lock for Eager {
+    fn get(&mut self, budget: Duration) -> Result<Option<Observed>, LockError> {
+        self.0.get(budget)
+    }
+
+    fn write(
+        &mut self,
+        intent: Intent,
+        record: &LeaderElectionRecord,
+        expected: Option<Revision>,
+        budget: Duration,
+    ) -> Result<Revision, LockError> {
+        self.0.write(intent, record, expected, budget)
+    }
+
+    fn describe(&self) -> String {
+        "an eager lock".to_owned()
+    }
+
+    fn wake_with(&mut self, waker: Waker) -> bool {
+        waker.wake();
+        self.0.wake_with(waker)
+    }
+}
+
+#[test]
+fn a_wake_up_before_a_run_has_begun_does_not_keep_later_ones_from_it() {
+    let crowd = Crowd::new(1, 1);
+    let other = LeaderElector::new(crowd.config(0).identity("b")).unwrap();
+    let leadership = other.campaign().unwrap();
+    let lock = Eager(crowd.locks[0].clone());
+    let handle = crowd.pool.spawn(crowd.bench.config(lock)).unwrap();
+    crowd.until("the leader", || handle.get_leader().as_deref() == Some("b"));
+    leadership.release().unwrap();
+    // No time passes.
+    crowd.until("a wake-up", || handle.is_leader());
 }
