@@ -18,9 +18,9 @@ use crate::elector::deadlines::{Deadlines, rounded_up};
 use crate::elector::desk::Desk;
 use crate::elector::inbox::{Input, SeatId};
 use crate::elector::lock_threads::{Load, LockThreads};
+use crate::elector::population::Population;
 use crate::elector::seat::{Asking, Seat, Tools};
 use crate::sync::channel::{Receiver, TryRecvError, never};
-use crate::sync::{AtomicU64, Ordering};
 
 /// So many results, or inputs, are taken before whatever else is ready. A channel that is never
 /// empty must not keep the election from anything.
@@ -57,15 +57,12 @@ fn is_handed_over<T>(receiver: &Receiver<T>) -> bool {
     receiver.capacity() == Some(0) && !receiver.same_channel(&never())
 }
 
-/// How many elections of a pool have not ended.
-pub(super) type Population = Arc<AtomicU64>;
-
 /// What the thread serves.
 pub(super) enum Serves {
     /// One election, and the channels of its caller.
     One(Foreign),
     /// Those that come in, until no further come.
-    Many(Population),
+    Many(Arc<Population>),
 }
 
 /// What the election thread has received while it had no hold of the elections.
@@ -206,10 +203,10 @@ impl Elections {
     /// Takes `input` on a thread that is not the election thread: as the next one, or not at all
     /// and gives it back. With `serves_itself` that thread will ask the lock, if it is to be asked.
     pub(super) fn visit(&mut self, input: Input, serves_itself: bool) -> Result<Visit, Input> {
-        // What has come before must not be overtaken: not in the inbox, nor a result by the return
-        // of the work that has sent it.
-        let may_overtake = matches!(input, Input::Reply(..) | Input::WakeUp(_));
-        if !self.inbox.is_empty() || self.is_handed_over && !may_overtake {
+        // What has come before must not be overtaken. That all elections begin is for who has the
+        // time for it.
+        let overtakes = !self.inbox.is_empty() || self.may_overtake(&input);
+        if overtakes || !self.arrivals.is_empty() {
             return Err(input);
         }
         let id = input.seat();
@@ -226,6 +223,16 @@ impl Elections {
             self.sleeps_until = None;
         }
         Ok(Visit { look: look.then_some(id), desk: self.tools.asking.desk.take() })
+    }
+
+    /// Whether it might come before what the election thread has in its hands: a result before the
+    /// return of the work that has sent it, or before the answer that begins a term.
+    fn may_overtake(&self, input: &Input) -> bool {
+        let Serves::One(foreign) = &self.serves else {
+            return false;
+        };
+        let harmless = matches!(input, Input::Reply(..) | Input::WakeUp(_));
+        self.is_handed_over && (!harmless || is_handed_over(&foreign.task))
     }
 
     /// Whether a lock waits for threads after which nobody looks.
@@ -250,7 +257,7 @@ impl Elections {
         let mut seats: Vec<_> = std::mem::take(&mut self.seats).into_values().collect();
         seats.extend(self.arrivals.drain(..));
         if let Serves::Many(population) = &self.serves {
-            population.store(0, Ordering::SeqCst);
+            population.give_up();
         }
         seats
     }
@@ -464,7 +471,7 @@ impl Elections {
         }
         if let Serves::Many(population) = &self.serves {
             // Who hears of the end does not find it counted any more.
-            population.fetch_sub(1, Ordering::SeqCst);
+            population.leave();
         }
         seat.finish();
         match &self.serves {

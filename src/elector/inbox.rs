@@ -87,6 +87,11 @@ impl Line {
             Some(elections) => caught(|| elections.visit(input, serves_itself)),
             None => Ok(Err(input)),
         };
+        if visit.is_err() {
+            // Before anybody else has them in its hands. The election thread sees to it that all
+            // are told.
+            let _ = self.send(Input::Panic);
+        }
         drop(elections);
         match visit {
             Ok(Ok(Visit { look, desk })) => {
@@ -97,11 +102,7 @@ impl Line {
                 let _ = self.send(input);
                 None
             }
-            // That thread sees to it that all are told.
-            Err(_) => {
-                let _ = self.send(Input::Panic);
-                None
-            }
+            Err(_) => None,
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::AtomicBool;
 
+use super::desk::Reply;
+use super::inbox::Input;
 use super::pool::Crowd;
+use super::threads::Returned;
 use super::*;
 use crate::lock::Waker;
 
@@ -76,4 +79,28 @@ fn a_wake_up_that_finds_all_lock_threads_hung_has_another_started() {
     // Less than the retry period: nobody polls.
     (0..10).for_each(|_| moment());
     crowd.until("a term", || members[1].is_leader());
+}
+
+/// Whether elections take an answer and a return on another thread than their own.
+fn visits(task: &Receiver<bool>, stop: &Receiver<()>, waiting: Option<Input>) -> [bool; 2] {
+    let (line, inbox) = Line::new();
+    let foreign = Foreign { task: task.clone(), stop: stop.clone(), wake_ups: never() };
+    let threads = LockThreads::start(1).unwrap();
+    let serves = Serves::One(foreign);
+    let mut elections = Elections::new(Clock::simulated(), inbox, threads, serves);
+    waiting.into_iter().for_each(|input| assert!(line.send(input).is_ok()));
+    let answer = Input::Reply(0, 1, Box::new(Reply::Read(Ok(None))));
+    let the_return = Input::Returned(0, Returned::Work(None));
+    [answer, the_return].map(|input| elections.visit(input, false).is_ok())
+}
+
+#[test]
+fn nothing_overtakes_what_is_on_its_way() {
+    let ((_task, room), (_stop, no_room)) = (bounded(1), bounded(0));
+    assert_eq!(visits(&room, &never(), None), [true, true]);
+    assert_eq!(visits(&never(), &never(), None), [true, true]);
+    assert_eq!(visits(&room, &never(), Some(Input::Stop(0))), [false, false]);
+    // The election thread may have taken something out of a hand.
+    assert_eq!(visits(&room, &no_room, None), [true, false]);
+    assert_eq!(visits(&bounded(0).1, &never(), None), [false, false]);
 }
