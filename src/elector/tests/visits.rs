@@ -104,3 +104,81 @@ fn nothing_overtakes_what_is_on_its_way() {
     assert_eq!(visits(&room, &no_room, None), [true, false]);
     assert_eq!(visits(&bounded(0).1, &never(), None), [false, false]);
 }
+
+/// A lock that says on which thread it is written to.
+struct Traced<L>(L, Sender<(Intent, String)>);
+
+impl<L: Lock> Lock for Traced<L> {
+    fn get(&mut self, budget: Duration) -> Result<Option<Observed>, LockError> {
+        self.0.get(budget)
+    }
+
+    fn write(
+        &mut self,
+        intent: Intent,
+        record: &LeaderElectionRecord,
+        expected: Option<Revision>,
+        budget: Duration,
+    ) -> Result<Revision, LockError> {
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        let _ = self.1.send((intent, thread));
+        self.0.write(intent, record, expected, budget)
+    }
+
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    fn wake_with(&mut self, waker: Waker) -> bool {
+        self.0.wake_with(waker)
+    }
+}
+
+/// Whether in one of some rounds a write for `intent` is made on the thread of that name: now and
+/// then another is faster.
+fn is_written_by(intent: Intent, thread: &str, round: impl Fn(Sender<(Intent, String)>)) {
+    let written = (0..20).flat_map(|_| {
+        let (tell, writes) = unbounded();
+        round(tell);
+        writes.try_iter().collect::<Vec<_>>()
+    });
+    let mut of_intent = written.filter(|(other, _)| *other == intent);
+    assert!(of_intent.any(|(_, name)| name == thread), "never on {thread}");
+}
+
+#[test]
+fn whoever_has_worked_gives_the_lease_back_itself() {
+    is_written_by(Intent::Release, "election-work", |tell| {
+        let bench = Bench::new();
+        let config = bench.config(Traced(bench.lock.clone(), tell));
+        let callbacks = LeaderCallbacks::new().on_started_leading(|term: &Term| {
+            let _ = term.stop_signal().recv();
+            // The election thread has seen the stop by then.
+            let _ = never::<()>().recv_timeout(SECOND / 20);
+        });
+        let elector = LeaderElector::new(config.callbacks(callbacks)).unwrap();
+        let handle = elector.spawn(never()).unwrap();
+        Crowd::new(0, 1).until("a term", || elector.is_leader());
+        handle.stop();
+        assert_eq!(handle.join().unwrap(), Outcome::Stopped);
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn whoever_hears_of_a_release_claims_itself() {
+    is_written_by(Intent::Acquire, "file-events", |tell| {
+        let place = tempfile::tempdir().unwrap();
+        let lock =
+            || crate::FileLock::options().durable(false).open(place.path().join("lock")).unwrap();
+        let leader = LeaderElector::new(Config::new(lock()).identity("b")).unwrap();
+        let leadership = leader.campaign().unwrap();
+        let waiting = LeaderElector::new(Config::new(Traced(lock(), tell))).unwrap();
+        std::thread::scope(|scope| {
+            let next = scope.spawn(|| waiting.campaign().unwrap());
+            Crowd::new(0, 1).until("a look", || waiting.get_leader().is_some());
+            leadership.release().unwrap();
+            next.join().unwrap().release().unwrap();
+        });
+    });
+}
