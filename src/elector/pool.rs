@@ -194,7 +194,8 @@ impl ElectorPool {
             (None, None) => Work::Holder,
             _ => Work::Callbacks(Box::new(config.callbacks)),
         };
-        let run = Run { settings, clock, shared, state, lock, work, again };
+        let ready_ahead = false;
+        let run = Run { settings, clock, shared, state, lock, work, again, ready_ahead };
         self.population.fetch_add(1, Ordering::SeqCst);
         match line.send(Input::Spawn(Box::new(Seat::new(run, running)))) {
             Ok(()) => Ok(handle),
