@@ -171,6 +171,32 @@ class Clock(threading.Thread):
         return max(sample[2] for sample in self.samples) + max(moved, default=0.0)
 
 
+class Starved(threading.Thread):
+    """How late this host wakes a thread that sleeps: what a late line may be due to."""
+
+    STEP, LATE = 0.05, 0.1
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.gaps, self.ended = [], threading.Event()
+        self.start()
+
+    def run(self):
+        last = time.time()
+        while not self.ended.wait(self.STEP):
+            now = time.time()
+            if now - last > self.STEP + self.LATE:
+                self.gaps.append((now, now - last - self.STEP))
+            last = now
+
+    def stop(self):
+        self.ended.set()
+
+    def longest(self, begin=0.0, end=float("inf")):
+        """The longest delay that ended in this time; 0 where none was longer than LATE."""
+        return max((gap for at, gap in self.gaps if begin <= at <= end), default=0.0)
+
+
 class Ledger(threading.Thread):
     """Follows the ledger of one host, and knows the last line of each lock."""
 

@@ -68,7 +68,7 @@ start_vms() {
 start_vm() { # NAME KERNEL-ARGUMENTS QEMU-ARGUMENTS...
     local name=$1 arguments=$2
     shift 2
-    spawn "$name" "${QEMU[@]}" -name "$name" -accel "${RIG_ACCEL:-tcg}" -cpu max -smp 1 \
+    spawn "$name" "${QEMU[@]}" -name "$name" -accel "${RIG_ACCEL:-tcg}" -cpu "${RIG_CPU:-max}" -smp 1 \
         -m "${RIG_VM_MB:-512}" -display none -nodefaults -no-reboot \
         -kernel "$RIG_CACHE/vmlinuz" -initrd "$INITRD" -serial "file:$DIR/log/$name.console" \
         -append "console=$CONSOLE $KERNEL_WORDS rig.name=$name $arguments" \
