@@ -26,6 +26,9 @@ SHORTER_BOUND = 20.0
 # What ends a run: a rig that does not obey is among these.
 TROUBLE = (Failed, subprocess.TimeoutExpired, OSError)
 EXPORT = "10.9.0.0/16:/export"
+# Most by a reservation, which takes no time; then what is left, block by block.
+FILL = ("fallocate -l $(($(stat -f -c '%a * %S' .) - (1 << 20))) filler; "
+        "dd if=/dev/zero of=rest bs=4k conv=fsync 2>/dev/null || true")
 EXPORT_OPTIONS = "sync,no_subtree_check,no_root_squash,fsid=0"
 
 # By builtins alone: forks would keep an emulated machine busy with nothing else.
@@ -54,19 +57,26 @@ done
 
 
 class World:
-    """What concerns all locks at once: one such fault at a time, and when the last one ended."""
+    """What concerns all locks at once: one such fault of a place at a time, and since when all is
+    calm; None while it is not."""
 
     def __init__(self):
-        self.lock, self.calm = threading.Lock(), 0.0
+        self.places = {place: threading.Lock() for place in ("server", "a", "b")}
+        self.guard, self.troubles, self.calm = threading.Lock(), 0, 0.0
 
     @contextlib.contextmanager
-    def trouble(self):
-        with self.lock:
-            self.calm = None
+    def trouble(self, place="server"):
+        with self.places[place]:
+            with self.guard:
+                self.troubles += 1
+                self.calm = None
             try:
                 yield
             finally:
-                self.calm = time.time()
+                with self.guard:
+                    self.troubles -= 1
+                    if self.troubles == 0:
+                        self.calm = time.time()
 
 
 class Lane:
@@ -145,7 +155,7 @@ class Lane:
         self.arena.thawed(lambda: self.send(name, "CONT", whole=True), name)
 
     def do_machine(self, name, span):
-        with self.arena.world.trouble():
+        with self.arena.world.trouble(name[0]):
             self.rig.run("pause", name[0])
             time.sleep(span)
             self.arena.thawed(lambda: self.rig.run("resume", name[0]), name[0])
@@ -164,9 +174,9 @@ class Lane:
 
     def do_full(self, _name, span):
         with self.arena.world.trouble():
-            self.rig.sh("server", "dd if=/dev/zero of=filler bs=1M count=512 2>/dev/null || true")
+            self.rig.sh("server", FILL)
             time.sleep(span)
-            self.rig.sh("server", "rm -f filler")
+            self.rig.sh("server", "rm -f filler rest")
 
     def do_read_only(self, _name, span):
         with self.arena.world.trouble():
