@@ -25,11 +25,6 @@ BOUND = {"nfs3": 75.0, "nfs4": 75.0}
 SHORTER_BOUND = 20.0
 # What ends a run: a rig that does not obey is among these.
 TROUBLE = (Failed, subprocess.TimeoutExpired, OSError)
-EXPORT = "10.9.0.0/16:/export"
-# Most by a reservation, which takes no time; then what is left, block by block.
-FILL = ("fallocate -l $(($(stat -f -c '%a * %S' .) - (1 << 20))) filler; "
-        "dd if=/dev/zero of=rest bs=4k conv=fsync 2>/dev/null || true")
-EXPORT_OPTIONS = "sync,no_subtree_check,no_root_squash,fsid=0"
 
 # By builtins alone: forks would keep an emulated machine busy with nothing else.
 WRITER = """# Led: writes a line of token, microseconds and name to a place of this host's own.
@@ -174,15 +169,15 @@ class Lane:
 
     def do_full(self, _name, span):
         with self.arena.world.trouble():
-            self.rig.sh("server", FILL)
+            self.rig.run("fill")
             time.sleep(span)
-            self.rig.sh("server", "rm -f filler rest")
+            self.rig.run("free")
 
     def do_read_only(self, _name, span):
         with self.arena.world.trouble():
-            self.rig.sh("server", f"exportfs -o ro,{EXPORT_OPTIONS} {EXPORT}")
+            self.rig.run("readonly")
             time.sleep(span)
-            self.rig.sh("server", f"exportfs -o rw,{EXPORT_OPTIONS} {EXPORT}")
+            self.rig.run("writable")
 
     def replace_directory(self):
         """An admin renames the lock directory under a leader, on the host that it is not on."""

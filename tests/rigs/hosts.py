@@ -98,11 +98,19 @@ class Rig:
             at -= self.clocks[host].offset(at)
         return int(words[0]), at, words[2], host
 
-    def lines(self, host):
+    def lines(self, host, name="ledger"):
         """The whole ledger of a host."""
-        text = self.on(host, f"cat {self.state}/ledger 2>/dev/null || true")
+        text = self.on(host, f"cat {self.state}/{name} 2>/dev/null || true")
         found = [self.parse(host, line) for line in text.splitlines()]
         return [line for line in found if line]
+
+
+def until(condition, seconds, what):
+    end = time.time() + seconds
+    while not condition():
+        if time.time() > end:
+            raise Failed(f"waited {seconds:g} s in vain for {what}")
+        time.sleep(0.1)
 
 
 def bring_up(rig, elect):

@@ -198,3 +198,17 @@ signal_processes() { # server|a|b SIGNAL STATE
         wait_for 5 "SIG$2 of $name" grep -qE "^State:[[:space:]]$3" "/proc/$pid/status"
     done
 }
+
+# --- a file system that takes no more: not every rig can ------------------------------------------
+
+rig_readonly() { die "$KIND can't be made read-only"; }
+rig_writable() { rig_readonly; }
+rig_fill() { die "$KIND can't be filled"; }
+rig_free() { rig_fill; }
+rig_limit() { die "$KIND has no quota"; }
+rig_unlimit() { rig_limit; }
+
+# What fills the file system of the current directory: most by a reservation, which takes no time,
+# then what is left, block by block.
+FILL='fallocate -l $(($(stat -f -c "%a * %S" .) - (1 << 20))) filler;
+    for file in rest rest.2; do dd if=/dev/zero of=$file bs=1k conv=fsync 2>/dev/null; done; true'

@@ -147,3 +147,16 @@ server_link() {
     case $1 in a | b) ;; *) die "no such client: $1 (a or b)" ;; esac
     RIG_TIMEOUT=20 control server "ip link set net-$1 $2" || die "the server did not obey (is it paused?)"
 }
+
+# Of the export, by the server.
+rig_readonly() { export_as ro; }
+rig_writable() { export_as rw; }
+
+export_as() {
+    RIG_TIMEOUT=20 control server \
+        "exportfs -o $1,sync,no_subtree_check,no_root_squash,fsid=0 10.9.0.0/16:/export" ||
+        die "the server did not obey (is it paused?)"
+}
+
+rig_fill() { control server "$FILL" || die "could not fill the export"; }
+rig_free() { control server 'rm -f filler rest rest.2' || die "could not free the export"; }
