@@ -58,9 +58,9 @@ for_mounts() {
 rig_limit() {
     local names
     names=$(find "$DIR/a" -mindepth 1 | wc -l)
-    mfssetquota -I "$((names + 1))" "$DIR/a"
+    nsenter -t "$(pid_of master)" -n mfssetquota -I "$((names + 1))" "$DIR/a" >>"$DIR/log/quota"
 }
-rig_unlimit() { mfsdelquota -I "$DIR/a"; }
+rig_unlimit() { nsenter -t "$(pid_of master)" -n mfsdelquota -I "$DIR/a" >>"$DIR/log/quota"; }
 
 own_network() {
     local inside

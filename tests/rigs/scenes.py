@@ -96,8 +96,8 @@ class Scene:
         limit = LEASE * self.patience + NAMES_ARE_OFF.get(self.rig.base, 0.0)
         if code != "76" or self.words not in self.said("a") or last - renewed > limit:
             raise Failed(f"{self.trouble}: the leader ended with {code}, {last - renewed:.2f} s "
-                         f"after its last renewal, and said: {self.said('a')}")
-        since = "it" if self.trouble == "read-only" else "the last renewal"
+                         f"late, and said: {self.said('a')}")
+        since = "it" if self.trouble == "read-only" else "the last change"
         return f"the leader's work ended {max(last - renewed, 0.0):.2f} s after {since}, with 76"
 
     def goes_on(self, began):
@@ -109,7 +109,7 @@ class Scene:
         return "the leader went on for two leases, and was killed"
 
     def last_name(self):
-        """When the newest name came to be. The link itself says when one was tried for last."""
+        """When the directory changed last. The link itself says when a name was tried for last."""
         host = "server" if self.rig.is_vms else "a"
         seconds, _, rest = self.rig.sh(host, f"stat -c %Y.%y {self.lock}").partition(".")
         return float(f"{seconds}.{rest.split('.')[1].split()[0]}")

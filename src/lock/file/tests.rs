@@ -502,7 +502,7 @@ impl<S: Store> Store for Small<S> {
 }
 
 #[test]
-fn a_lock_that_has_filled_its_file_system_or_quota_by_itself_gets_room_again() {
+fn a_lock_that_has_filled_its_file_system_by_itself_gets_room_again() {
     for errno in [rustix::io::Errno::NOSPC, rustix::io::Errno::DQUOT] {
         fills_up_and_gets_room_again(errno);
     }
