@@ -34,11 +34,12 @@ rig_down() {
 }
 
 # A disk of its own, which can be full without any other being so, where this host has loop devices.
+# With the blocks of a larger one: each hard link of a file takes room in one block of attributes.
 make_brick() {
     rm -rf "$DIR/brick"
     mkdir -p "$DIR/brick"
     truncate -s 256M "$DIR/state/disk.img"
-    mkfs.ext4 -q -F "$DIR/state/disk.img"
+    mkfs.ext4 -q -b 4096 -F "$DIR/state/disk.img"
     mount -o loop "$DIR/state/disk.img" "$DIR/brick" 2>>"$DIR/log/brick" || return 0
     rmdir "$DIR/brick/lost+found"
 }
