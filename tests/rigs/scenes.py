@@ -6,6 +6,7 @@ may begin to lead until the trouble is over; then somebody must, with a higher t
 `elect` must have said which path it could not write, and why.
 """
 import contextlib
+import os
 import subprocess
 import time
 
@@ -37,7 +38,11 @@ def play(rig, patient=False):
     """Every scene that this rig can do."""
     rig.watch_clocks()
     try:
-        for trouble in OF.get(rig.base, []):
+        troubles = OF.get(rig.base, [])
+        if rig.base == "gluster" and not os.path.ismount(rig.directory / "brick"):
+            print(f"not tried, since the brick has no disk of its own here: {', '.join(troubles)}")
+            troubles = []
+        for trouble in troubles:
             Scene(rig, trouble, 3 if patient else 1).play()
     finally:
         rig.stop_clocks()
