@@ -98,7 +98,8 @@ fn library(path: &Path, lease: Duration, flags: &[String]) -> io::Result<()> {
         let lock = open(path, durable, same_host)?;
         let (release, released) = bounded(1);
         let (task, result) = bounded(1);
-        let elector = elector(lock, lease, released, task)?;
+        let (tell, ended) = bounded(1);
+        let elector = elector(lock, lease, released, task, tell)?;
         let run = elector.spawn(result).map_err(io::Error::other)?;
         // Once it knows of a leader, it has looked; from then on it waits.
         while run.get_leader().is_none() {
@@ -110,6 +111,8 @@ fn library(path: &Path, lease: Duration, flags: &[String]) -> io::Result<()> {
         }
         let _ = release.send(());
         run.join().map_err(io::Error::other)?;
+        // As with the peers: to say it is not part of the work.
+        say(&format!("ended {}", ended.recv().map_err(io::Error::other)?));
     }
     Ok(())
 }
@@ -124,13 +127,13 @@ fn elector(
     lease: Duration,
     released: Receiver<()>,
     task: Sender<bool>,
+    tell: Sender<u64>,
 ) -> io::Result<LeaderElector> {
     let callbacks = LeaderCallbacks::new().on_started_leading(move |_term| {
         say(&format!("began {}", now()));
         let _ = released.recv();
-        let ended = now();
+        let _ = tell.send(now());
         let _ = task.send(true);
-        say(&format!("ended {ended}"));
     });
     let config =
         timed(Config::new(lock), lease).on_success(OnSuccess::Release).callbacks(callbacks);
