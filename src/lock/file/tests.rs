@@ -6,11 +6,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
-use crate::lock::file::step::{Errno, KEEP};
+
+use crate::lock::file::step::{Errno, KEEP, Op};
 use crate::record::Incarnation;
 
 mod rules;
 mod same_host;
+mod thrift;
 #[cfg(target_os = "linux")]
 mod wake;
 
@@ -147,7 +149,8 @@ fn a_release_that_does_not_follow_its_term_reads_as_held() {
     let token = acquire(&mut lock, 1);
     // A released record of another term, as a late or hostile write would leave it.
     let foreign = of_term(&record(9), token).with_kind(RecordKind::Released);
-    let text = lock.encode_new(foreign, None).unwrap();
+    let entry = lock.entry(foreign, None, None);
+    let text = lock.encode(&entry).unwrap();
     let name = bench.path().join(name_of(2));
     std::os::unix::fs::symlink(std::str::from_utf8(&text).unwrap(), name).unwrap();
     let seen = bench.lock().get(BUDGET).unwrap().unwrap();
