@@ -203,9 +203,11 @@ impl Elections {
     /// and gives it back. With `serves_itself` that thread will ask the lock, if it is to be asked.
     pub(super) fn visit(&mut self, input: Input, serves_itself: bool) -> Result<Visit, Input> {
         // What has come before must not be overtaken: not in the inbox, nor a result by the return
-        // of the work that has sent it.
-        let may_overtake = matches!(input, Input::Reply(..) | Input::WakeUp(_));
-        if !self.inbox.is_empty() || self.is_handed_over && !may_overtake {
+        // of the work that has sent it. And a thread of the user's, whose priority may be low, must
+        // not hold up other elections than its own.
+        let of_the_lock = matches!(input, Input::Reply(..) | Input::WakeUp(_));
+        let others_suffer = self.is_handed_over || self.serves_many();
+        if !self.inbox.is_empty() || others_suffer && !of_the_lock {
             return Err(input);
         }
         let id = input.seat();
