@@ -237,7 +237,8 @@ impl LeaderElector {
         self.shared.set_current(&state);
         let done = Done::new(&state);
         let (shared, clock) = (Arc::clone(&self.shared), self.clock.clone());
-        let run = Run { settings, clock, shared, state, lock, work, again };
+        let ready_ahead = true;
+        let run = Run { settings, clock, shared, state, lock, work, again, ready_ahead };
         let seat = Box::new(Seat::new(run, running));
         let serves = Serves::One(Foreign { task, stop, wake_ups: self.wake_ups.clone() });
         let clock = self.clock.clone();

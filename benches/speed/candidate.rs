@@ -12,6 +12,7 @@ use std::time::Duration;
 use leaderelection::crossbeam_channel::{Receiver, Sender, bounded};
 use leaderelection::{Config, FileLock, LeaderCallbacks, LeaderElector, OnSuccess};
 
+use crate::bare::Log;
 use crate::clock::{now, pause};
 use crate::redis::Client;
 use crate::subject::key;
@@ -26,6 +27,7 @@ pub fn run(arguments: &[String]) -> io::Result<()> {
     match role.as_str() {
         "library" => library(&path, lease, rest),
         "redis" => redis(&path, port.parse().map_err(io::Error::other)?, lease),
+        "bare" => bare(&path),
         _ => fs2(&path),
     }
 }
@@ -63,6 +65,22 @@ fn fs2(path: &Path) -> io::Result<()> {
         }
         let ended = now();
         fs2::FileExt::unlock(&file)?;
+        say(&format!("ended {ended}"));
+    }
+    Ok(())
+}
+
+fn bare(path: &Path) -> io::Result<()> {
+    let mut log = Log::open(path)?;
+    while hear()?.is_some() {
+        say("waiting");
+        log.acquire()?;
+        say(&format!("began {}", now()));
+        if hear()?.is_none() {
+            break;
+        }
+        let ended = now();
+        log.release()?;
         say(&format!("ended {ended}"));
     }
     Ok(())

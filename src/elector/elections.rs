@@ -205,8 +205,8 @@ impl Elections {
     pub(super) fn visit(&mut self, input: Input, serves_itself: bool) -> Result<Visit, Input> {
         // What has come before must not be overtaken. That all elections begin is for who has the
         // time for it.
-        let overtakes = !self.inbox.is_empty() || self.may_overtake(&input);
-        if overtakes || !self.arrivals.is_empty() {
+        let before = !self.inbox.is_empty() || !self.arrivals.is_empty();
+        if before || self.must_wait(&input) {
             return Err(input);
         }
         let id = input.seat();
@@ -225,14 +225,18 @@ impl Elections {
         Ok(Visit { look: look.then_some(id), desk: self.tools.asking.desk.take() })
     }
 
-    /// Whether it might come before what the election thread has in its hands: a result before the
-    /// return of the work that has sent it, or before the answer that begins a term.
-    fn may_overtake(&self, input: &Input) -> bool {
-        let Serves::One(foreign) = &self.serves else {
-            return false;
-        };
-        let harmless = matches!(input, Input::Reply(..) | Input::WakeUp(_));
-        self.is_handed_over && (!harmless || is_handed_over(&foreign.task))
+    /// Whether only the election thread may take it. It may have something in its hands that comes
+    /// before: a result before the return of the work that has sent it, or before the answer that
+    /// begins a term. And a thread of the user's, whose priority may be low, must not hold up other
+    /// elections than its own.
+    fn must_wait(&self, input: &Input) -> bool {
+        let of_the_lock = matches!(input, Input::Reply(..) | Input::WakeUp(_));
+        match &self.serves {
+            Serves::One(foreign) => {
+                self.is_handed_over && (!of_the_lock || is_handed_over(&foreign.task))
+            }
+            Serves::Many(_) => !of_the_lock,
+        }
     }
 
     /// Whether a lock waits for threads after which nobody looks.

@@ -194,7 +194,8 @@ impl ElectorPool {
             (None, None) => Work::Holder,
             _ => Work::Callbacks(Box::new(config.callbacks)),
         };
-        let run = Run { settings, clock, shared, state, lock, work, again };
+        let ready_ahead = false;
+        let run = Run { settings, clock, shared, state, lock, work, again, ready_ahead };
         if !population.arrive() {
             return Err(panicked());
         }

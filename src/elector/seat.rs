@@ -46,6 +46,9 @@ pub(super) struct Run {
     pub(super) work: Work,
     /// Campaigns again after a term that was lost or has reached its limit.
     pub(super) again: bool,
+    /// The threads of a term are started while its candidate waits. Thousands of candidates would
+    /// start too many.
+    pub(super) ready_ahead: bool,
 }
 
 /// What the elections of one thread use by turns.
@@ -138,6 +141,10 @@ impl Seat {
         self.run.state.heard();
         self.run.state.worker.event(ElectionEvent::CampaignStarted);
         self.step(tools, Event::Tick);
+        if self.run.ready_ahead && self.result.is_none() {
+            // While the lock is looked at. What is in the way of it may be gone at the claim.
+            let _ = self.start_threads();
+        }
     }
 
     /// Whether nothing of the run is left to be awaited.
@@ -338,22 +345,25 @@ impl Seat {
     /// Has the threads of a term ready before its claim: once the lease is won it is too late to
     /// find that the system has no more threads.
     fn threads_are_ready(&mut self) -> bool {
-        let Work::Callbacks(callbacks) = &self.run.work else {
-            return true;
-        };
-        if self.threads.is_none() {
-            match TermThreads::start(callbacks, &self.run.state.outlet) {
-                Ok(threads) => self.threads = Some(Box::new(threads)),
-                Err(error) => {
-                    let text = match &error {
-                        Error::Thread { source, .. } => format!("{error}: {source}"),
-                        _ => error.to_string(),
-                    };
-                    self.run.state.worker.event(ElectionEvent::LockFailed(text.into()));
-                }
+        match self.start_threads() {
+            Ok(()) => true,
+            Err(error) => {
+                let text = match &error {
+                    Error::Thread { source, .. } => format!("{error}: {source}"),
+                    _ => error.to_string(),
+                };
+                self.run.state.worker.event(ElectionEvent::LockFailed(text.into()));
+                false
             }
         }
-        self.threads.is_some()
+    }
+
+    fn start_threads(&mut self) -> Result<(), Error> {
+        if let (Work::Callbacks(callbacks), None) = (&self.run.work, &self.threads) {
+            let threads = TermThreads::start(callbacks, &self.run.state.outlet)?;
+            self.threads = Some(Box::new(threads));
+        }
+        Ok(())
     }
 
     fn begin_term(&mut self, fencing_token: u64, valid_until: Instant) {
@@ -467,7 +477,8 @@ impl Seat {
             Reply::Read(result) => Event::Read(self.read_reply(result)),
             Reply::Written(intent, result) => {
                 let reply = self.write_reply(result);
-                if intent == Intent::Acquire && !matches!(reply, WriteReply::Written(_)) {
+                let won = matches!(reply, WriteReply::Written(_));
+                if intent == Intent::Acquire && !won && !self.run.ready_ahead {
                     // The rest of the campaign may be long. The next claim has its own.
                     self.threads = None;
                 }
