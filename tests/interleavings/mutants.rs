@@ -34,8 +34,3 @@ fn a_channel_that_forgets_hangs_or_loses_a_result() {
 fn a_step_of_which_the_election_thread_hears_nothing_hangs() {
     assert!(with_mutant(Mutant::SilentVisit, || fails(scenarios::runs)));
 }
-
-#[test]
-fn a_step_of_which_the_election_thread_hears_nothing_hangs_a_pool() {
-    assert!(with_mutant(Mutant::SilentVisit, || fails(scenarios::pooled)));
-}

@@ -182,3 +182,67 @@ fn whoever_hears_of_a_release_claims_itself() {
         });
     });
 }
+
+/// A lock that tidies up after its first write until it is told that this is enough.
+struct Untidy {
+    lock: MemoryLock,
+    wakers: Sender<Waker>,
+    tidies: Sender<()>,
+    enough: Receiver<()>,
+}
+
+impl Lock for Untidy {
+    fn get(&mut self, budget: Duration) -> Result<Option<Observed>, LockError> {
+        self.lock.get(budget)
+    }
+
+    fn write(
+        &mut self,
+        intent: Intent,
+        record: &LeaderElectionRecord,
+        expected: Option<Revision>,
+        budget: Duration,
+    ) -> Result<Revision, LockError> {
+        self.lock.write(intent, record, expected, budget)
+    }
+
+    fn describe(&self) -> String {
+        "an untidy lock".to_owned()
+    }
+
+    fn wake_with(&mut self, waker: Waker) -> bool {
+        self.wakers.send(waker).is_ok()
+    }
+
+    fn tidy(&mut self) {
+        let _ = self.tidies.try_send(());
+        let _ = self.enough.recv();
+    }
+}
+
+#[test]
+fn an_answer_that_may_wait_is_not_left_where_nobody_looks() {
+    let crowd = Crowd::new(1, 1);
+    let leader = LeaderElector::new(crowd.config(0).identity("b")).unwrap();
+    let leadership = leader.campaign().unwrap();
+    let ((wakers, woken), (tidies, tidying), (end, enough)) =
+        (bounded(1), bounded(1), bounded::<()>(0));
+    let lock = Untidy { lock: crowd.locks[0].clone(), wakers, tidies, enough };
+    let member = crowd.pool.spawn(crowd.bench.config(lock)).unwrap();
+    crowd.until("the leader", || member.get_leader().as_deref() == Some("b"));
+    leadership.release().unwrap();
+    let waker = woken.recv().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| waker.wake_here().expect("a look")());
+        tidying.recv_timeout(PATIENCE).unwrap();
+        let end = end;
+        // A renewal is due, and the lock still in the hands of that thread.
+        for _ in 0..30 {
+            crowd.bench.clock.advance(SECOND / 10);
+            let _ = never::<()>().recv_timeout(SECOND / 500);
+        }
+        drop(end);
+    });
+    let remaining = || member.term().map_or(Duration::ZERO, |term| term.remaining());
+    crowd.until("a renewal", || remaining() > SECOND * 8);
+}
