@@ -50,11 +50,11 @@ impl<L: Lock> Machine<L> {
         let mut next = Some(event);
         while let Some(event) = next.take() {
             self.election.step(self.now, Jitter(0), event, &mut self.actions);
-            for action in self.actions.drain(..) {
+            for action in &self.actions {
                 match action {
                     Action::Read { .. } => next = Some(read(&mut self.lock)),
                     Action::Write { intent, record, expected, .. } => {
-                        let written = self.lock.write(intent, &record, expected, BUDGET);
+                        let written = self.lock.write(*intent, record, *expected, BUDGET);
                         // After the answer is passed on, and yet a part of the cost.
                         self.lock.tidy();
                         let reply = written.map_or(WriteReply::Fatal, WriteReply::Written);
@@ -66,6 +66,7 @@ impl<L: Lock> Machine<L> {
                     _ => {}
                 }
             }
+            self.actions.clear();
         }
     }
 }
