@@ -12,7 +12,7 @@ use crate::sync::channel::{Receiver, never};
 
 pub(crate) mod file;
 mod memory;
-mod waker;
+pub(crate) mod waker;
 
 pub use file::{Companion, FileLock, FileLockOptions, FileSystem, FileSystemKind};
 pub use memory::MemoryLock;
@@ -20,8 +20,8 @@ pub use waker::Waker;
 
 /// A place that keeps one [`LeaderElectionRecord`] with an atomic compare-and-swap.
 ///
-/// One thread owns a lock, and any call may block for as long as it likes: the elector keeps its
-/// deadlines without it. `budget` is the time for which an answer is of use; a network backend
+/// A lock is called by one thread at a time, not always the same one, and any call may block for as
+/// long as it likes: the elector keeps its deadlines without it. `budget` is the time for which an answer is of use; a network backend
 /// takes it as its timeout.
 ///
 /// The contract, which [`testing::contract`](crate::testing) checks:
@@ -66,14 +66,16 @@ pub trait Lock: Send {
     fn tidy(&mut self) {}
 
     /// A channel that gets a message when the record may have changed, so that candidates need not
-    /// wait for their next poll. By default there is none.
+    /// wait for their next poll. By default there is none. Where the lock takes a waker, the
+    /// elector does not ask for this.
     fn wake_ups(&self) -> Receiver<()> {
         never()
     }
 
     /// Takes a waker to call when the record may have changed, in place of [`Lock::wake_ups`], and
     /// says whether it will be called. It may be called for nothing, and once for several changes.
-    /// By default there is none to call it: then a candidate of a pool is woken by its next poll.
+    /// By default there is none to call it: then an elector listens to [`Lock::wake_ups`], and a
+    /// candidate of a pool is woken by its next poll.
     fn wake_with(&mut self, waker: Waker) -> bool {
         let _ = waker;
         false
