@@ -186,14 +186,16 @@ impl Probe {
     fn look(&self, term: Option<Slot>, now: Instant) -> Liveness {
         let Some((place, file)) = &self.found else { return Liveness::Unknown };
         match try_shared(file) {
-            // Held by its work: for how long nobody knows, and nobody renews.
-            Tried::Busy if self.has_lost_its_elector(place) => Liveness::Unknown,
             // It may live for long without the lease: it was lost, or left to expire, or the
-            // process is frozen.
-            Tried::Busy => match term.and_then(|term| term.read(file)) {
-                Some(until) if now < until => Liveness::Alive,
-                _ => Liveness::Unknown,
-            },
+            // process is frozen. Or its work holds it: for how long nobody knows, and nobody renews.
+            Tried::Busy => {
+                let until = term.and_then(|term| term.read(file));
+                let lasts = until.is_some_and(|until| now < until);
+                match lasts && !self.has_lost_its_elector(place) {
+                    true => Liveness::Alive,
+                    false => Liveness::Unknown,
+                }
+            }
             // Only after the lock was had: a process that gives its companion up takes the name
             // away first.
             Tried::Free if place.identify(&self.id.name()) == Ok(self.id.file()) => Liveness::Dead,
