@@ -187,7 +187,8 @@ impl Probe {
         let Some((place, file)) = &self.found else { return Liveness::Unknown };
         match try_shared(file) {
             // It may live for long without the lease: it was lost, or left to expire, or the
-            // process is frozen. Or its work holds it: for how long nobody knows, and nobody renews.
+            // process is frozen. Or its work holds the lock: for how long nobody knows, and nobody
+            // renews.
             Tried::Busy => {
                 let until = term.and_then(|term| term.read(file));
                 let lasts = until.is_some_and(|until| now < until);
