@@ -220,7 +220,7 @@ impl Elect {
         pid_of(&self.0)
     }
 
-    /// Its guard, once it leads.
+    /// Its guard, from before it leads.
     pub fn guard(&self) -> Pid {
         wait_for("a guard", || children_of(self.pid()).first().copied())
     }

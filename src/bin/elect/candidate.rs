@@ -3,7 +3,7 @@
 //! This file must not know how often to run, nor which exit code an end has.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,7 +15,9 @@ use leaderelection::{
 use rustix::process::{getpgrp, getpid, set_child_subreaper};
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
+use crate::child::Plan;
 use crate::cli::CandidateArgs;
+use crate::guards::Guards;
 use crate::output::Output;
 use crate::stopping::Stopping;
 use crate::terminal::Terminal;
@@ -56,7 +58,11 @@ pub fn campaign(
         }
     };
     let code = match Candidate::new(args, on_success, &output) {
-        Ok(candidate) => lead(&candidate),
+        Ok(candidate) => {
+            let code = lead(&candidate);
+            candidate.dismiss_guard();
+            code
+        }
         Err(refusal) => {
             log::error!("{}", refusal.reason);
             refusal.code
@@ -105,6 +111,7 @@ pub struct Candidate {
     elector: LeaderElector,
     task: Receiver<bool>,
     ends: Receiver<WorkEnd>,
+    work: Arc<OnceLock<Work>>,
     stopping: Stopping,
     has_terminal: bool,
     codes: Codes,
@@ -134,19 +141,15 @@ impl Candidate {
             .callbacks(callbacks(Arc::clone(&work), report, end, output.clone()));
         let elector = LeaderElector::new(config).map_err(Refusal::own)?;
         let _ = work.set(Work {
-            command: args.command.clone(),
-            lock: path,
+            guards: Guards::new(plan(args, &timing, path, elector.identity())),
             identity: elector.identity().to_owned(),
-            same_host: !args.no_same_host,
-            kill_after: args.kill_after,
-            loss_grace: timing.loss_grace,
             force_margin: (timing.stop_grace - timing.loss_grace) / 3,
             tick: (timing.retry_period / 4).max(SHORTEST_TICK),
             continued: stopping.continued.clone(),
         });
         let has_terminal = Terminal::of(getpgrp()).is_some();
         let codes = Codes { not_acquired: args.not_acquired_exit_code, lost: args.lost_exit_code };
-        Ok(Self { elector, task, ends, stopping, has_terminal, codes })
+        Ok(Self { elector, task, ends, work, stopping, has_terminal, codes })
     }
 
     /// The exit codes that the user chose.
@@ -158,6 +161,7 @@ impl Candidate {
     pub fn run_once(&self) -> Ended {
         // What the work of an earlier term said after its end concerns nobody.
         while self.task.try_recv().is_ok() || self.ends.try_recv().is_ok() {}
+        self.guards(Guards::prepare);
         let outcome = self.elector.run_until(self.task.clone(), self.stopping.stop.clone());
         let (outcome, exit) = match (outcome, self.ends.try_recv()) {
             (outcome, Ok(WorkEnd::Exit(exit))) => (outcome, Some(exit)),
@@ -170,6 +174,7 @@ impl Candidate {
             && [SIGINT, SIGQUIT]
                 .into_iter()
                 .any(|signal| exit.is_some_and(|exit| exit.code == exit::by_signal(signal)));
+        self.guards(Guards::wait_for_leaving);
         let ended = Ended { outcome, exit, signal: self.stopping.signal(), interrupted };
         self.tell(&ended);
         ended
@@ -177,6 +182,17 @@ impl Candidate {
 }
 
 impl Candidate {
+    /// After the last campaign.
+    fn dismiss_guard(&self) {
+        self.guards(Guards::dismiss);
+    }
+
+    fn guards(&self, action: impl FnOnce(&Guards)) {
+        if let Some(work) = self.work.get() {
+            action(&work.guards);
+        }
+    }
+
     /// Says what the log of the election does not. By now nothing of COMMAND is left.
     fn tell(&self, ended: &Ended) {
         match (&ended.outcome, ended.exit) {
@@ -200,6 +216,16 @@ impl Candidate {
             (Ok(_), Some(Exit { code, .. })) => log::info!("COMMAND ended with code {code}"),
             (Ok(_), None) => {}
         }
+    }
+}
+
+fn plan(args: &CandidateArgs, timing: &Timing, lock: PathBuf, identity: &str) -> Plan {
+    Plan {
+        command: args.command.clone(),
+        kill_after: args.kill_after,
+        loss_grace: timing.loss_grace,
+        same_host: !args.no_same_host,
+        environment: vec![("ELECT_LOCK", lock.into()), ("ELECT_IDENTITY", identity.into())],
     }
 }
 

@@ -1,6 +1,6 @@
 //! COMMAND as `elect` sees it: a guard, told what happens to the term, and its exit.
 //!
-//! This file must not know when a term ends; `work.rs` tells it.
+//! This file must not know when a term begins or ends; `work.rs` tells it.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, after, bounded};
 use leaderelection::Companion;
-use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
+use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Signal, getpgrp};
 
 use crate::control::{self, Order, Received, Report};
@@ -23,8 +23,8 @@ use crate::{descendants, exit};
 /// Between two rounds of kills, for what was started between them.
 const KILL_AGAIN: Duration = Duration::from_millis(5);
 
-/// Scripts use descriptors of one digit for themselves.
-const FIRST_DESCRIPTOR: i32 = 10;
+/// How long to wait for the start of a guard that is not needed.
+const LONGEST_START: Duration = Duration::from_secs(1);
 
 /// What is to run, and how it may be ended.
 #[derive(Clone, Debug)]
@@ -35,10 +35,113 @@ pub struct Plan {
     pub kill_after: Duration,
     /// The same at a loss.
     pub loss_grace: Duration,
-    /// The record of the term shows this process's companion.
+    /// The record of a term shows this process's companion.
     pub same_host: bool,
-    /// What COMMAND finds in its environment.
+    /// What COMMAND finds in its environment in every term.
     pub environment: Vec<(&'static str, OsString)>,
+}
+
+/// A guard that waits for its term. COMMAND does not run before [`Spare::begin`], since the guard
+/// has not even its standard input until then.
+///
+/// It does not keep `elect` alive to anybody: whatever ends `elect` closes the socket, which ends
+/// the guard, and standard output and error with it.
+#[derive(Debug)]
+pub struct Spare {
+    control: Arc<OwnedFd>,
+    /// Comes once.
+    guard: Receiver<io::Result<Child>>,
+    reports: Receiver<Report>,
+    bury: Sender<Child>,
+    gone: Receiver<()>,
+    same_host: bool,
+}
+
+impl Spare {
+    /// Starts a guard, on a thread of its own: the system call lasts until the guard is executed.
+    pub fn start(plan: &Plan) -> io::Result<Self> {
+        let (ours, theirs) = control::pair()?;
+        let mut command = guard_command(plan);
+        command.stdin(Stdio::from(theirs));
+        let control = Arc::new(ours);
+        let socket = Arc::clone(&control);
+        let (started, guard) = bounded(1);
+        let (tell, reports) = bounded(4);
+        let (bury, left) = bounded::<Child>(1);
+        let (here, gone) = bounded(0);
+        std::thread::Builder::new().name("guard".into()).spawn(move || {
+            let _here: Sender<()> = here;
+            let child = command.spawn();
+            // With it goes the guard's end of the socket, so that it is closed when the guard ends.
+            drop(command);
+            if started.send(child).is_err() {
+                return;
+            }
+            listen(&socket, &tell);
+            drop(tell);
+            // Nothing where whoever had it has buried it.
+            if let Ok(mut child) = left.recv() {
+                let _ = child.wait();
+            }
+        })?;
+        Ok(Self { control, guard, reports, bury, gone, same_host: plan.same_host })
+    }
+
+    /// Lets COMMAND run, in a term that is valid until `deadline`. An error says that it does not:
+    /// the guard was killed while it waited, say.
+    pub fn begin(self, deadline: u64, token: u64) -> io::Result<Guarded> {
+        match self.tell_to_begin(deadline, token) {
+            Ok(()) => {}
+            Err(error) => {
+                self.dismiss();
+                return Err(error);
+            }
+        }
+        let guard = self.guard.recv().map_err(io::Error::other)??;
+        let Self { control, reports, bury, gone, .. } = self;
+        Ok(Guarded { guard, control, by_force: false, reports, bury, gone })
+    }
+
+    /// The order waits in the socket for a guard that is not there yet. What it carries is held by
+    /// the message itself: so the companion's lock is not free in between even if `elect` is killed.
+    fn tell_to_begin(&self, deadline: u64, token: u64) -> io::Result<()> {
+        let begin = Order::Begin { deadline, token };
+        // Where there is none, none stands in the record either: it is made before the claim.
+        let companion = if self.same_host { Companion::of_process().ok() } else { None };
+        let companion = companion.map(|companion| companion.descriptor()).transpose()?;
+        let mut files = vec![rustix::stdio::stdin()];
+        files.extend(companion.as_ref().map(AsFd::as_fd));
+        control::send(&self.control, begin, &files)
+    }
+
+    /// Ends a guard that is not needed, and waits for that. It has nothing below it.
+    pub fn dismiss(self) {
+        // A guard whose start hangs, as on a file system that does, will end by this.
+        let _ = shutdown(&self.control, Shutdown::Both);
+        if let Ok(Ok(mut guard)) = self.guard.recv_timeout(LONGEST_START) {
+            let _ = guard.kill();
+            let _ = guard.wait();
+        }
+    }
+}
+
+fn guard_command(plan: &Plan) -> Command {
+    let words = GuardArgs {
+        kill_after: plan.kill_after,
+        loss_grace: plan.loss_grace,
+        lender: getpgrp().as_raw_nonzero().get(),
+        command: plan.command.clone(),
+    }
+    .to_words();
+    // By this path it is the binary that runs now, although an update may have replaced it.
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg0("elect")
+        .args(words)
+        .envs(plan.environment.iter().map(|(key, value)| (key, value)))
+        // Apart from `elect`: what is sent to that group must not end the guard.
+        .process_group(0);
+    command
 }
 
 /// A guard, and COMMAND below it.
@@ -49,47 +152,11 @@ pub struct Guarded {
     /// This process has killed it.
     by_force: bool,
     reports: Receiver<Report>,
+    bury: Sender<Child>,
+    gone: Receiver<()>,
 }
 
 impl Guarded {
-    /// Starts COMMAND under a guard, in a term that is valid until `deadline`.
-    pub fn start(plan: &Plan, deadline: u64) -> io::Result<Self> {
-        let (ours, theirs) = control::pair()?;
-        // Before the guard is there: so it needs to wait for nothing.
-        control::send(&ours, Order::Begin, Some(rustix::stdio::stdin()))?;
-        let companion = if plan.same_host { inheritable_companion()? } else { None };
-        let words = GuardArgs {
-            deadline,
-            kill_after: plan.kill_after,
-            loss_grace: plan.loss_grace,
-            lender: getpgrp().as_raw_nonzero().get(),
-            command: plan.command.clone(),
-        }
-        .to_words();
-        // By this path it is the binary that runs now, although an update may have replaced it.
-        let guard = Command::new("/proc/self/exe")
-            .arg0("elect")
-            .args(words)
-            .envs(plan.environment.iter().map(|(key, value)| (key, value)))
-            .stdin(Stdio::from(theirs))
-            // Apart from `elect`: what is sent to that group must not end the guard.
-            .process_group(0)
-            .spawn()?;
-        drop(companion);
-        let control = Arc::new(ours);
-        let (tell, reports) = bounded(4);
-        let socket = Arc::clone(&control);
-        let listener = std::thread::Builder::new().name("guard".into());
-        let mut guarded = Self { guard, control, by_force: false, reports };
-        match listener.spawn(move || listen(&socket, &tell)) {
-            Ok(_) => Ok(guarded),
-            Err(error) => {
-                guarded.end_by_force();
-                Err(error)
-            }
-        }
-    }
-
     /// What the guard says. Disconnects when it has ended.
     pub fn reports(&self) -> &Receiver<Report> {
         &self.reports
@@ -97,11 +164,22 @@ impl Guarded {
 
     /// Tells the guard something, without waiting. `false` if it has no room for it now.
     pub fn tell(&self, order: Order) -> bool {
-        match control::send(self.control.as_fd(), order, None) {
+        match control::send(&self.control, order, &[]) {
             Ok(()) => true,
             // A guard that is gone needs no orders.
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
+    }
+
+    /// Disconnects when no thread looks after the guard any more.
+    pub fn gone(&self) -> &Receiver<()> {
+        &self.gone
+    }
+
+    /// After the guard has said that nothing is left: it only has to be buried, and who does that
+    /// waits for it.
+    pub fn leave(self) {
+        let _ = self.bury.send(self.guard);
     }
 
     /// The guard's exit code, which is COMMAND's, when it has ended and nothing is left.
@@ -140,17 +218,6 @@ impl Guarded {
     }
 }
 
-/// A duplicate of the companion's descriptor that the guard inherits, COMMAND, and all below, as
-/// with flock(1). So whoever finds the companion's lock free has proof that none of them is left,
-/// even where this process and its guard were killed at once.
-fn inheritable_companion() -> io::Result<Option<OwnedFd>> {
-    // Where there is none, none stands in the record either: it is made before the claim.
-    let Ok(companion) = Companion::of_process() else { return Ok(None) };
-    let duplicate = fcntl_dupfd_cloexec(companion.descriptor()?, FIRST_DESCRIPTOR)?;
-    fcntl_setfd(&duplicate, FdFlags::empty())?;
-    Ok(Some(duplicate))
-}
-
 fn listen(control: &OwnedFd, tell: &Sender<Report>) {
     loop {
         match control::receive(control) {
@@ -158,8 +225,8 @@ fn listen(control: &OwnedFd, tell: &Sender<Report>) {
             Received::Message(report @ Report::Paused(_), _) => {
                 let _ = tell.try_send(report);
             }
-            // Comes once. Whoever does not look any more has dropped the other end.
-            Received::Message(report @ Report::Exited { .. }, _) => {
+            // Each comes once. Whoever does not look any more has dropped the other end.
+            Received::Message(report @ (Report::Exited { .. } | Report::NothingLeft(_)), _) => {
                 let _ = tell.send(report);
             }
             Received::Nothing => {}

@@ -16,15 +16,12 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process_group, set_child_subreaper, wait,
 };
@@ -32,7 +29,7 @@ use signal_hook::consts::SIGCHLD;
 
 use crate::control::{self, Order, Received, Report};
 use crate::guard::plan::{Action, Event, Plan};
-use crate::start::StartArgs;
+use crate::start::Start;
 use crate::terminal::Terminal;
 use crate::timer::Timer;
 use crate::words::Words;
@@ -40,11 +37,12 @@ use crate::{descendants, exit, signals};
 
 mod plan;
 
+/// Scripts use descriptors of one digit for themselves.
+const FIRST_DESCRIPTOR: i32 = 10;
+
 /// What `elect` tells its guard from the start.
 #[derive(Debug, PartialEq, Eq)]
 pub struct GuardArgs {
-    /// The term's deadline, in nanoseconds of the boot clock.
-    pub deadline: u64,
     /// From SIGTERM to SIGKILL when the term ends on purpose.
     pub kill_after: Duration,
     /// The same when the leadership is lost.
@@ -60,7 +58,6 @@ impl GuardArgs {
     pub fn to_words(&self) -> Vec<OsString> {
         let mut words: Vec<OsString> = vec![
             "guard".into(),
-            format!("--deadline={}", self.deadline).into(),
             format!("--kill-after-millis={}", self.kill_after.as_millis()).into(),
             format!("--loss-grace-millis={}", self.loss_grace.as_millis()).into(),
             format!("--lender={}", self.lender).into(),
@@ -73,7 +70,6 @@ impl GuardArgs {
     /// The same read back, but for the first.
     pub fn read(mut words: Words) -> Option<Self> {
         Some(Self {
-            deadline: words.number("--deadline=")?,
             kill_after: Duration::from_millis(words.number("--kill-after-millis=")?),
             loss_grace: Duration::from_millis(words.number("--loss-grace-millis=")?),
             lender: words.number("--lender=")?,
@@ -110,42 +106,55 @@ struct Guard {
     untold: bool,
     paused: bool,
     connected: bool,
+    /// Keeps the companion's lock until this process has ended, and with it all of COMMAND.
+    _companion: Option<OwnedFd>,
 }
 
 impl Guard {
-    /// Starts COMMAND; `None` where `elect` or the term was gone before that.
+    /// Waits for the term and starts COMMAND in it; `None` where `elect` or the term was gone before
+    /// that.
+    ///
+    /// `elect` starts its guard ahead, while it waits to lead. Until it is told to begin, this
+    /// process has nothing of `elect`'s but its standard output and error, and does nothing but wait
+    /// for an order or for the end of `elect`, whatever ends that.
     fn start(args: &GuardArgs) -> io::Result<Option<Self>> {
         signals::hold_back_terminal_stops()?;
-        // `elect` gets them too and decides. A handler, unlike ignoring, does not pass on to
-        // COMMAND.
-        for signal in signals::heeded() {
-            signal_hook::flag::register(signal, Arc::<AtomicBool>::default())?;
-        }
+        // `elect` gets them too and decides.
+        let held_back = signals::hold_back_ending()?;
         set_child_subreaper(Some(getpid()))?;
         // `ps` would call it `exe`. Without `elect` in it, `pkill elect` leaves it to end COMMAND.
         let _ = rustix::thread::set_name(c"leader-guard");
         let child_signals = child_signals()?;
         let (lease, grace) = (Timer::new()?, Timer::new()?);
-        lease.set_at(args.deadline)?;
-        let Some(stdin) = wait_for_begin(&lease)? else { return Ok(None) };
+        let Some(begin) = wait_for_begin() else { return Ok(None) };
+        lease.set_at(begin.deadline)?;
+        let companion = begin.companion.map(inheritable).transpose()?;
         let terminal = Pid::from_raw(args.lender).and_then(Terminal::of);
-        // `Begin` was queued before this process was there, however long that has taken.
+        // The order may have waited for this process, however long that has taken.
         if lease.is_over() {
             return Ok(None);
         }
-        let child = start_command(args, stdin)?;
+        let start = Start {
+            command: &args.command,
+            token: begin.token,
+            lease: &lease,
+            terminal: terminal.as_ref(),
+            held_back,
+        };
+        let group = start.start(begin.stdin)?;
         Ok(Some(Self {
-            plan: Plan::new(args.deadline, args.kill_after, args.loss_grace),
+            plan: Plan::new(begin.deadline, args.kill_after, args.loss_grace),
             lease,
             grace,
             child_signals,
             terminal,
-            group: child,
+            group,
             command_code: None,
             told: false,
             untold: false,
             paused: false,
             connected: true,
+            _companion: companion,
         }))
     }
 
@@ -155,7 +164,12 @@ impl Guard {
             // Before the orders: a COMMAND that has ended by itself was not told to.
             if !self.reap() {
                 self.give_terminal_back();
-                return self.command_code.unwrap_or(exit::OWN_FAILURE);
+                let code = self.command_code.unwrap_or(exit::OWN_FAILURE);
+                // So that `elect` need not wait until this process is gone: it has no child left,
+                // and as a subreaper it had every process that COMMAND left behind. Lost where the
+                // socket is full; then the end of this process says the same.
+                let _ = control::send(control_socket(), Report::NothingLeft(code), &[]);
+                return code;
             }
             self.read_orders();
             if self.lease.has_fired() {
@@ -200,7 +214,7 @@ impl Guard {
                 Received::Message(Order::Stop, _) => self.happened(Event::Stop),
                 Received::Message(Order::Lose, _) => self.happened(Event::Lose),
                 Received::Message(Order::Continue, _) => self.resume(),
-                Received::Message(Order::Begin, _) => {}
+                Received::Message(Order::Begin { .. }, _) => {}
             }
         }
     }
@@ -289,7 +303,7 @@ impl Guard {
         self.command_code = Some(code);
         // What it left behind may outlast the term, so `elect` has to learn of this end by itself.
         let report = Report::Exited { code, told: self.told };
-        let _ = control::send(control_socket(), report, None);
+        let _ = control::send(control_socket(), report, &[]);
         if by_signal.is_some()
             && let Some(terminal) = &self.terminal
         {
@@ -308,7 +322,7 @@ impl Guard {
         } else if wants_terminal || signal == Signal::TSTP.as_raw() {
             terminal.take_back_from(self.group);
             self.paused = true;
-            let _ = control::send(control_socket(), Report::Paused(signal), None);
+            let _ = control::send(control_socket(), Report::Paused(signal), &[]);
         }
     }
 
@@ -343,40 +357,38 @@ fn child_signals() -> io::Result<UnixStream> {
     Ok(read)
 }
 
-/// The standard input for COMMAND; `None` where `elect` or the term ended first.
-fn wait_for_begin(lease: &Timer) -> io::Result<Option<File>> {
+/// What `elect` tells its guard when the term begins.
+struct Begin {
+    deadline: u64,
+    token: u64,
+    stdin: File,
+    companion: Option<File>,
+}
+
+/// `None` where `elect` ended first. Nothing else can happen to this process meanwhile.
+fn wait_for_begin() -> Option<Begin> {
     loop {
-        match control::try_receive(control_socket()) {
-            Received::Message(Order::Begin, Some(stdin)) => return Ok(Some(stdin)),
+        match control::receive(control_socket()) {
+            Received::Message(Order::Begin { deadline, token }, files) => {
+                let mut files = files.into_iter();
+                return Some(Begin {
+                    deadline,
+                    token,
+                    stdin: files.next()?,
+                    companion: files.next(),
+                });
+            }
             Received::Nothing => {}
-            Received::Message(..) | Received::Closed => return Ok(None),
-        }
-        let control = control_socket();
-        let mut waiting = [PollFd::new(&control, PollFlags::IN), PollFd::new(lease, PollFlags::IN)];
-        poll(&mut waiting, None)?;
-        if lease.has_fired() {
-            return Ok(None);
+            Received::Message(..) | Received::Closed => return None,
         }
     }
 }
 
-/// COMMAND's process id. It begins as `elect start`, which sets what only the process itself can.
-fn start_command(args: &GuardArgs, stdin: File) -> io::Result<Pid> {
-    let start = StartArgs {
-        guard: getpid().as_raw_nonzero().get(),
-        lender: args.lender,
-        deadline: args.deadline,
-        command: args.command.clone(),
-    };
-    let child = Command::new("/proc/self/exe")
-        .arg0("elect")
-        .args(start.to_words())
-        .stdin(Stdio::from(stdin))
-        .process_group(0)
-        .spawn()?;
-    // Dropping the handle neither kills nor waits: `reap` does both.
-    i32::try_from(child.id())
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or_else(|| io::Error::other(format!("the system gave the process id {}", child.id())))
+/// A duplicate of the companion's descriptor that COMMAND inherits, and all below, as with flock(1).
+/// So whoever finds the companion's lock free has proof that none of them is left, even where
+/// `elect` and its guard were killed at once.
+fn inheritable(companion: File) -> io::Result<OwnedFd> {
+    let duplicate = fcntl_dupfd_cloexec(companion.as_fd(), FIRST_DESCRIPTOR)?;
+    fcntl_setfd(&duplicate, FdFlags::empty())?;
+    Ok(duplicate)
 }
