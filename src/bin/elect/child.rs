@@ -103,7 +103,8 @@ impl Spare {
     }
 
     /// The order waits in the socket for a guard that is not there yet. What it carries is held by
-    /// the message itself: so the companion's lock is not free in between even if `elect` is killed.
+    /// the message itself: so the companion's lock is not free in between, even if `elect` is
+    /// killed.
     fn tell_to_begin(&self, deadline: u64, token: u64) -> io::Result<()> {
         let begin = Order::Begin { deadline, token };
         // Where there is none, none stands in the record either: it is made before the claim.

@@ -111,12 +111,12 @@ struct Guard {
 }
 
 impl Guard {
-    /// Waits for the term and starts COMMAND in it; `None` where `elect` or the term was gone before
-    /// that.
+    /// Waits for the term and starts COMMAND in it; `None` where `elect` or the term was gone
+    /// before that.
     ///
     /// `elect` starts its guard ahead, while it waits to lead. Until it is told to begin, this
-    /// process has nothing of `elect`'s but its standard output and error, and does nothing but wait
-    /// for an order or for the end of `elect`, whatever ends that.
+    /// process has nothing of `elect`'s but its standard output and error, and does nothing but
+    /// wait for an order or for the end of `elect`, whatever ends that.
     fn start(args: &GuardArgs) -> io::Result<Option<Self>> {
         signals::hold_back_terminal_stops()?;
         // `elect` gets them too and decides.
@@ -384,8 +384,8 @@ fn wait_for_begin() -> Option<Begin> {
     }
 }
 
-/// A duplicate of the companion's descriptor that COMMAND inherits, and all below, as with flock(1).
-/// So whoever finds the companion's lock free has proof that none of them is left, even where
+/// A duplicate of the companion's descriptor that COMMAND inherits, and all below, as with
+/// flock(1). So whoever finds the companion's lock free has proof that none of them is left, even where
 /// `elect` and its guard were killed at once.
 fn inheritable(companion: File) -> io::Result<OwnedFd> {
     let duplicate = fcntl_dupfd_cloexec(companion.as_fd(), FIRST_DESCRIPTOR)?;

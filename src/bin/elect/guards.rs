@@ -1,7 +1,8 @@
 //! The guards of a candidate's terms, one after the other; each is started before its term.
 //!
 //! To start one takes as long as to win the lock. So it is done beside that, and a candidate that
-//! waits, perhaps for days, has its guard wait too: a process of some hundred kilobytes that sleeps.
+//! waits, perhaps for days, has its guard wait too: a process that sleeps, with some 170 kB of its
+//! own.
 //! This file must not know when a term begins or ends.
 
 use std::io;

@@ -1,8 +1,8 @@
 //! The last step before COMMAND, in the process that becomes COMMAND: a copy of its guard.
 //!
 //! It sets what a process can only set for itself: its process group, that it dies with its guard,
-//! and that it takes the terminal, before anything of COMMAND could read from it. To execute `elect`
-//! once more for that would cost more than all else between a won leadership and COMMAND.
+//! and that it takes the terminal, before anything of COMMAND could read from it. To execute
+//! `elect` once more for that would cost more than all else between a won leadership and COMMAND.
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -1,4 +1,5 @@
-//! The arguments of the guard that `elect` starts itself as: options in a fixed order, `--`, COMMAND.
+//! The arguments of the guard, which `elect` starts itself as: options in a fixed order, `--`,
+//! COMMAND.
 //!
 //! Read by hand, before the command line for people is even built: that costs more than all else
 //! a guard does before COMMAND.
