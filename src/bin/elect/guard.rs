@@ -385,8 +385,8 @@ fn wait_for_begin() -> Option<Begin> {
 }
 
 /// A duplicate of the companion's descriptor that COMMAND inherits, and all below, as with
-/// flock(1). So whoever finds the companion's lock free has proof that none of them is left, even where
-/// `elect` and its guard were killed at once.
+/// flock(1). So whoever finds the companion's lock free has proof that none of them is left, even
+/// where `elect` and its guard were killed at once.
 fn inheritable(companion: File) -> io::Result<OwnedFd> {
     let duplicate = fcntl_dupfd_cloexec(companion.as_fd(), FIRST_DESCRIPTOR)?;
     fcntl_setfd(&duplicate, FdFlags::empty())?;

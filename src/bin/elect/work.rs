@@ -163,8 +163,8 @@ impl Watch<'_> {
 
 /// How COMMAND ended, by what its guard has said or by the guard's own code.
 ///
-/// The term's end may have come when COMMAND was done and only the rest had to be ended. A guard that
-/// was killed has said nothing; then it is safer not to believe in a success.
+/// The term's end may have come when COMMAND was done and only the rest had to be ended. A guard
+/// that was killed has said nothing; then it is safer not to believe in a success.
 fn how(said: Option<Exit>, code: u8, end: End) -> Exit {
     said.unwrap_or(Exit { code, told_to_end: end > End::NotYet })
 }
