@@ -65,7 +65,7 @@ impl Setup {
         let input = place.path("stdin");
         std::fs::write(&input, self.stdin.unwrap_or_default()).unwrap();
         let input = File::open(input).unwrap();
-        control::send(&elect, begin(self.term), &[input.as_fd()]).unwrap();
+        control::send_with(&elect, begin(self.term), b"name", &[input.as_fd()]).unwrap();
         let process = guard_command(&place, self.kill_after, self.loss_grace)
             .args(["--", "sh", "-c", self.script])
             .stdin(Stdio::from(theirs))
@@ -95,7 +95,7 @@ fn guard_command(place: &Place, kill_after: Duration, loss_grace: Duration) -> C
 
 impl Guard {
     fn order(&self, order: Order) {
-        control::send(self.elect.as_ref().unwrap(), order, &[]).unwrap();
+        control::send(self.elect.as_ref().unwrap(), order).unwrap();
     }
 
     fn code(&mut self) -> Option<i32> {
@@ -337,7 +337,7 @@ fn an_order_to_begin_that_a_guard_reads_late_starts_nothing() {
         .spawn()
         .unwrap();
     signal(pid_of(&process), Signal::STOP);
-    control::send(&elect, begin(SHORT), &[std::io::stdin().as_fd()]).unwrap();
+    control::send_with(&elect, begin(SHORT), b"name", &[std::io::stdin().as_fd()]).unwrap();
     let told = now();
     wait_until("the end of the term", || now() - told > SHORT * 2);
     signal(pid_of(&process), Signal::CONT);
@@ -355,7 +355,7 @@ fn with_slow_start(call: &str, setup: Setup) -> Option<Guard> {
     let place = Place::new();
     let (elect, theirs) = control::pair().unwrap();
     let stdin = std::io::stdin();
-    control::send(&elect, begin(setup.term), &[stdin.as_fd()]).unwrap();
+    control::send_with(&elect, begin(setup.term), b"name", &[stdin.as_fd()]).unwrap();
     let delay = format!("inject={call}:delay_enter=900000");
     let guard = guard_command(&place, setup.kill_after, setup.loss_grace);
     let process = Command::new("strace")
@@ -406,7 +406,7 @@ fn a_command_that_is_missing_or_not_executable_has_its_code() {
     for (command, code) in [("/nowhere/at/all", 127), ("/etc/passwd", 126), ("/", 126)] {
         let place = Place::new();
         let (elect, theirs) = control::pair().unwrap();
-        control::send(&elect, begin(PATIENCE), &[std::io::stdin().as_fd()]).unwrap();
+        control::send_with(&elect, begin(PATIENCE), b"name", &[std::io::stdin().as_fd()]).unwrap();
         let output = guard_command(&place, LONG, LONG)
             .args(["--", command])
             .stdin(Stdio::from(theirs))

@@ -3,7 +3,7 @@
 //! This file must not know how often to run, nor which exit code an end has.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -128,9 +128,11 @@ impl Candidate {
             return Err(Refusal { code: unusable.code, reason: unusable.reason });
         }
         let timing = Timing::of(args).map_err(Refusal::own)?;
+        // First of all that takes time, beside which it is then done.
+        let guards = Guards::new(plan(args, &timing));
+        guards.prepare();
         let options = FileLock::options().trust_anyway(args.i_know).same_host(!args.no_same_host);
         let lock = open_lock(&args.lock, options)?;
-        let path = lock.path().to_owned();
         let stopping = Stopping::listen().map_err(Refusal::own)?;
         // Bounded by one term at a time; emptied before each campaign.
         let (report, task) = bounded(1);
@@ -141,7 +143,7 @@ impl Candidate {
             .callbacks(callbacks(Arc::clone(&work), report, end, output.clone()));
         let elector = LeaderElector::new(config).map_err(Refusal::own)?;
         let _ = work.set(Work {
-            guards: Guards::new(plan(args, &timing, path, elector.identity())),
+            guards,
             identity: elector.identity().to_owned(),
             force_margin: (timing.stop_grace - timing.loss_grace) / 3,
             tick: (timing.retry_period / 4).max(SHORTEST_TICK),
@@ -219,13 +221,13 @@ impl Candidate {
     }
 }
 
-fn plan(args: &CandidateArgs, timing: &Timing, lock: PathBuf, identity: &str) -> Plan {
+fn plan(args: &CandidateArgs, timing: &Timing) -> Plan {
     Plan {
         command: args.command.clone(),
         kill_after: args.kill_after,
         loss_grace: timing.loss_grace,
         same_host: !args.no_same_host,
-        environment: vec![("ELECT_LOCK", lock.into()), ("ELECT_IDENTITY", identity.into())],
+        lock: args.lock.clone(),
     }
 }
 

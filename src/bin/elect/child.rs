@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +38,8 @@ pub struct Plan {
     pub loss_grace: Duration,
     /// The record of a term shows this process's companion.
     pub same_host: bool,
-    /// What COMMAND finds in its environment in every term.
-    pub environment: Vec<(&'static str, OsString)>,
+    /// The lock, as the user named it.
+    pub lock: PathBuf,
 }
 
 /// A guard that waits for its term. COMMAND does not run before [`Spare::begin`], since the guard
@@ -87,10 +88,10 @@ impl Spare {
         Ok(Self { control, guard, reports, bury, gone, same_host: plan.same_host })
     }
 
-    /// Lets COMMAND run, in a term that is valid until `deadline`. An error says that it does not:
+    /// Lets COMMAND run, by the order to begin. An error says that it does not:
     /// the guard was killed while it waited, say.
-    pub fn begin(self, deadline: u64, token: u64) -> io::Result<Guarded> {
-        match self.tell_to_begin(deadline, token) {
+    pub fn begin(self, begin: Order, identity: &str) -> io::Result<Guarded> {
+        match self.tell_to_begin(begin, identity) {
             Ok(()) => {}
             Err(error) => {
                 self.dismiss();
@@ -105,14 +106,13 @@ impl Spare {
     /// The order waits in the socket for a guard that is not there yet. What it carries is held by
     /// the message itself: so the companion's lock is not free in between, even if `elect` is
     /// killed.
-    fn tell_to_begin(&self, deadline: u64, token: u64) -> io::Result<()> {
-        let begin = Order::Begin { deadline, token };
+    fn tell_to_begin(&self, begin: Order, identity: &str) -> io::Result<()> {
         // Where there is none, none stands in the record either: it is made before the claim.
         let companion = if self.same_host { Companion::of_process().ok() } else { None };
         let companion = companion.map(|companion| companion.descriptor()).transpose()?;
         let mut files = vec![rustix::stdio::stdin()];
         files.extend(companion.as_ref().map(AsFd::as_fd));
-        control::send(&self.control, begin, &files)
+        control::send_with(&self.control, begin, identity.as_bytes(), &files)
     }
 
     /// Ends a guard that is not needed, and waits for that. It has nothing below it.
@@ -139,7 +139,7 @@ fn guard_command(plan: &Plan) -> Command {
     command
         .arg0("elect")
         .args(words)
-        .envs(plan.environment.iter().map(|(key, value)| (key, value)))
+        .env("ELECT_LOCK", &plan.lock)
         // Apart from `elect`: what is sent to that group must not end the guard.
         .process_group(0);
     command
@@ -165,7 +165,7 @@ impl Guarded {
 
     /// Tells the guard something, without waiting. `false` if it has no room for it now.
     pub fn tell(&self, order: Order) -> bool {
-        match control::send(&self.control, order, &[]) {
+        match control::send(&self.control, order) {
             Ok(()) => true,
             // A guard that is gone needs no orders.
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,

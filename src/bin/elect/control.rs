@@ -18,14 +18,17 @@ use rustix::net::{
 /// A kind and two numbers.
 const MESSAGE_BYTES: usize = 17;
 
+/// So many bytes of text can follow, a candidate's name.
+const TEXT_BYTES: usize = 256;
+
 /// So many files a message can carry.
 const FILES: usize = 2;
 
 /// What `elect` tells the guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// The term has begun. The message carries COMMAND's standard input, and after it the
-    /// companion's descriptor where there is one.
+    /// The term has begun. The message carries the candidate's name, COMMAND's standard input, and
+    /// after that the companion's descriptor where there is one.
     Begin {
         /// The term is valid until this instant, in nanoseconds of the boot clock.
         deadline: u64,
@@ -109,11 +112,20 @@ impl Message for Report {
     }
 }
 
+/// What came with a message.
+#[derive(Debug)]
+pub struct Cargo {
+    /// Arbitrary bytes.
+    pub text: Vec<u8>,
+    /// Open files, closed on exec.
+    pub files: Vec<File>,
+}
+
 /// What a look at the socket found.
 #[derive(Debug)]
 pub enum Received<M> {
-    /// A message, with the files that it carried.
-    Message(M, Vec<File>),
+    /// A message, with what it carried.
+    Message(M, Cargo),
     /// Nothing for now.
     Nothing,
     /// The other side is gone.
@@ -126,8 +138,18 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
 }
 
-/// Sends `message`, with `files` if there are any. Whether it arrived is not known.
-pub fn send<M: Message>(socket: impl AsFd, message: M, files: &[BorrowedFd<'_>]) -> io::Result<()> {
+/// Sends `message`. Whether it arrived is not known.
+pub fn send(socket: impl AsFd, message: impl Message) -> io::Result<()> {
+    send_with(socket, message, &[], &[])
+}
+
+/// Sends `message` with what it carries.
+pub fn send_with(
+    socket: impl AsFd,
+    message: impl Message,
+    text: &[u8],
+    files: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let (kind, [number, second]) = message.encode();
     let mut bytes = [0; MESSAGE_BYTES];
     bytes[0] = kind;
@@ -139,7 +161,7 @@ pub fn send<M: Message>(socket: impl AsFd, message: M, files: &[BorrowedFd<'_>])
         ancillary.push(SendAncillaryMessage::ScmRights(files));
     }
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    sendmsg(socket, &[IoSlice::new(&bytes)], &mut ancillary, flags)?;
+    sendmsg(socket, &[IoSlice::new(&bytes), IoSlice::new(text)], &mut ancillary, flags)?;
     Ok(())
 }
 
@@ -154,7 +176,7 @@ pub fn receive<M: Message>(socket: impl AsFd) -> Received<M> {
 }
 
 fn receive_with<M: Message>(socket: impl AsFd, flags: RecvFlags) -> Received<M> {
-    let mut bytes = [0; MESSAGE_BYTES];
+    let mut bytes = [0; MESSAGE_BYTES + TEXT_BYTES];
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(FILES))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut slices = [IoSliceMut::new(&mut bytes)];
@@ -165,12 +187,13 @@ fn receive_with<M: Message>(socket: impl AsFd, flags: RecvFlags) -> Received<M> 
         // Any other error means that no order can come any more, which is what a close means.
         Err(_) => return Received::Closed,
     };
-    if received != MESSAGE_BYTES {
+    if received < MESSAGE_BYTES {
         return Received::Closed;
     }
+    let text = bytes[MESSAGE_BYTES..received].to_vec();
     let number = |first| u64::from_le_bytes(std::array::from_fn(|i| bytes[first + i]));
     match M::decode(bytes[0], [number(1), number(9)]) {
-        Some(message) => Received::Message(message, files(&mut ancillary)),
+        Some(message) => Received::Message(message, Cargo { text, files: files(&mut ancillary) }),
         None => Received::Closed,
     }
 }
@@ -209,7 +232,7 @@ mod tests {
             Order::Continue,
         ];
         for order in orders {
-            send(&ours, order, &[]).unwrap();
+            send(&ours, order).unwrap();
         }
         for order in orders {
             assert_eq!(received(&theirs), Some(order));
@@ -226,7 +249,7 @@ mod tests {
             Report::Exited { code: 0, told: true },
             Report::NothingLeft(255),
         ] {
-            send(&theirs, report, &[]).unwrap();
+            send(&theirs, report).unwrap();
             let Received::Message(found, _) = try_receive::<Report>(&ours) else {
                 panic!("nothing")
             };
@@ -235,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn files_cross_the_socket_in_their_order() {
+    fn a_name_and_files_in_their_order_cross_the_socket() {
         use std::io::{Read, Seek, Write};
         let texts = ["hello", "there"];
         let made = texts.map(|text| {
@@ -246,16 +269,18 @@ mod tests {
         });
         let (ours, theirs) = pair().unwrap();
         let begin = Order::Begin { deadline: 1, token: 2 };
-        send(&ours, begin, &[made[0].as_fd(), made[1].as_fd()]).unwrap();
-        let Received::Message(Order::Begin { .. }, copies) = try_receive(&theirs) else {
+        let name = [b'n'; 255];
+        send_with(&ours, begin, &name, &[made[0].as_fd(), made[1].as_fd()]).unwrap();
+        let Received::Message(Order::Begin { .. }, cargo) = try_receive(&theirs) else {
             panic!("nothing came");
         };
+        assert_eq!(cargo.text, name);
         let read = |mut copy: File| {
             let mut text = String::new();
             copy.read_to_string(&mut text).unwrap();
             text
         };
-        assert_eq!(copies.into_iter().map(read).collect::<Vec<_>>(), texts);
+        assert_eq!(cargo.files.into_iter().map(read).collect::<Vec<_>>(), texts);
     }
 
     #[test]
@@ -270,7 +295,7 @@ mod tests {
     #[test]
     fn a_full_socket_refuses_and_does_not_wait() {
         let (ours, _theirs) = pair().unwrap();
-        let refused = (0..100_000).any(|n| send(&ours, Order::Deadline(n), &[]).is_err());
+        let refused = (0..100_000).any(|n| send(&ours, Order::Deadline(n)).is_err());
         assert!(refused);
     }
 }

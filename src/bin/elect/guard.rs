@@ -17,6 +17,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -137,6 +138,7 @@ impl Guard {
         let start = Start {
             command: &args.command,
             token: begin.token,
+            identity: &begin.identity,
             lease: &lease,
             terminal: terminal.as_ref(),
             held_back,
@@ -168,7 +170,7 @@ impl Guard {
                 // So that `elect` need not wait until this process is gone: it has no child left,
                 // and as a subreaper it had every process that COMMAND left behind. Lost where the
                 // socket is full; then the end of this process says the same.
-                let _ = control::send(control_socket(), Report::NothingLeft(code), &[]);
+                let _ = control::send(control_socket(), Report::NothingLeft(code));
                 return code;
             }
             self.read_orders();
@@ -303,7 +305,7 @@ impl Guard {
         self.command_code = Some(code);
         // What it left behind may outlast the term, so `elect` has to learn of this end by itself.
         let report = Report::Exited { code, told: self.told };
-        let _ = control::send(control_socket(), report, &[]);
+        let _ = control::send(control_socket(), report);
         if by_signal.is_some()
             && let Some(terminal) = &self.terminal
         {
@@ -322,7 +324,7 @@ impl Guard {
         } else if wants_terminal || signal == Signal::TSTP.as_raw() {
             terminal.take_back_from(self.group);
             self.paused = true;
-            let _ = control::send(control_socket(), Report::Paused(signal), &[]);
+            let _ = control::send(control_socket(), Report::Paused(signal));
         }
     }
 
@@ -361,6 +363,7 @@ fn child_signals() -> io::Result<UnixStream> {
 struct Begin {
     deadline: u64,
     token: u64,
+    identity: OsString,
     stdin: File,
     companion: Option<File>,
 }
@@ -369,14 +372,11 @@ struct Begin {
 fn wait_for_begin() -> Option<Begin> {
     loop {
         match control::receive(control_socket()) {
-            Received::Message(Order::Begin { deadline, token }, files) => {
-                let mut files = files.into_iter();
-                return Some(Begin {
-                    deadline,
-                    token,
-                    stdin: files.next()?,
-                    companion: files.next(),
-                });
+            Received::Message(Order::Begin { deadline, token }, cargo) => {
+                let identity = OsString::from_vec(cargo.text);
+                let mut files = cargo.files.into_iter();
+                let (stdin, companion) = (files.next()?, files.next());
+                return Some(Begin { deadline, token, identity, stdin, companion });
             }
             Received::Nothing => {}
             Received::Message(..) | Received::Closed => return None,

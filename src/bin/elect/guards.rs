@@ -12,6 +12,7 @@ use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
 use crate::child::{Guarded, Plan, Spare};
+use crate::control::Order;
 
 /// A guard that has said its last word needs some hundred microseconds to be gone, but it may be
 /// frozen just then.
@@ -46,14 +47,14 @@ impl Guards {
         }
     }
 
-    /// Runs COMMAND in a term that is valid until `deadline`.
-    pub fn begin(&self, deadline: u64, token: u64) -> io::Result<Guarded> {
+    /// Runs COMMAND in a term of the candidate `identity`, by the order to begin.
+    pub fn begin(&self, begin: Order, identity: &str) -> io::Result<Guarded> {
         let spare = self.spare.lock().take();
         // One that was killed while it waited can't, and has run nothing.
-        let begun = spare.and_then(|spare| spare.begin(deadline, token).ok());
+        let begun = spare.and_then(|spare| spare.begin(begin, identity).ok());
         let guarded = match begun {
             Some(guarded) => guarded,
-            None => Spare::start(&self.plan)?.begin(deadline, token)?,
+            None => Spare::start(&self.plan)?.begin(begin, identity)?,
         };
         *self.leaving.lock() = Some(guarded.gone().clone());
         Ok(guarded)
@@ -71,5 +72,12 @@ impl Guards {
         if let Some(spare) = self.spare.lock().take() {
             spare.dismiss();
         }
+    }
+}
+
+/// Where there never was a term: the lock can't be used, say.
+impl Drop for Guards {
+    fn drop(&mut self) {
+        self.dismiss();
     }
 }

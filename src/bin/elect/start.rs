@@ -4,7 +4,7 @@
 //! and that it takes the terminal, before anything of COMMAND could read from it. To execute
 //! `elect` once more for that would cost more than all else between a won leadership and COMMAND.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -27,6 +27,8 @@ pub struct Start<'a> {
     pub command: &'a [OsString],
     /// The fencing token of the term.
     pub token: u64,
+    /// The candidate's name.
+    pub identity: &'a OsStr,
     /// Is over when the term is.
     pub lease: &'a Timer,
     /// The terminal that COMMAND gets.
@@ -69,6 +71,7 @@ impl Start<'_> {
             }
             Ok(()) => Command::new(program)
                 .args(&self.command[1..])
+                .env("ELECT_IDENTITY", self.identity)
                 .env("ELECT_FENCING_TOKEN", self.token.to_string())
                 .stdin(Stdio::from(stdin))
                 .exec(),

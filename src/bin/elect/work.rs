@@ -49,7 +49,9 @@ impl Work {
     /// over before that.
     pub fn run(&self, term: &Term) -> io::Result<Option<Exit>> {
         let Some(deadline) = term.deadline_nanos() else { return Ok(None) };
-        let guarded = self.guards.begin(deadline, term.fencing_token())?;
+        let guarded = self
+            .guards
+            .begin(Order::Begin { deadline, token: term.fencing_token() }, &self.identity)?;
         Watch { work: self, term, guarded, deadline, end: End::NotYet, order: None, exit: None }
             .until_the_end()
             .map(Some)
