@@ -9,7 +9,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 
 use crate::support::{
-    PATIENCE, Place, elect_path, is_alive, now, pid_of, signal, wait_for_exit, wait_until,
+    PATIENCE, Place, can_trace, elect_path, is_alive, now, pid_of, signal, wait_for_exit,
+    wait_until,
 };
 
 #[path = "../../src/bin/elect/control.rs"]
@@ -65,7 +66,7 @@ impl Setup {
         let input = place.path("stdin");
         std::fs::write(&input, self.stdin.unwrap_or_default()).unwrap();
         let input = File::open(input).unwrap();
-        control::send_with(&elect, begin(self.term), b"name", &[input.as_fd()]).unwrap();
+        control::send_with(&elect, begin(self.term), b"name\0/lock", &[input.as_fd()]).unwrap();
         let process = guard_command(&place, self.kill_after, self.loss_grace)
             .args(["--", "sh", "-c", self.script])
             .stdin(Stdio::from(theirs))
@@ -337,7 +338,7 @@ fn an_order_to_begin_that_a_guard_reads_late_starts_nothing() {
         .spawn()
         .unwrap();
     signal(pid_of(&process), Signal::STOP);
-    control::send_with(&elect, begin(SHORT), b"name", &[std::io::stdin().as_fd()]).unwrap();
+    control::send_with(&elect, begin(SHORT), b"name\0/lock", &[std::io::stdin().as_fd()]).unwrap();
     let told = now();
     wait_until("the end of the term", || now() - told > SHORT * 2);
     signal(pid_of(&process), Signal::CONT);
@@ -347,15 +348,13 @@ fn an_order_to_begin_that_a_guard_reads_late_starts_nothing() {
 
 /// The copy of a guard between its birth and COMMAND stands still while `strace` delays its `call`.
 fn with_slow_start(call: &str, setup: Setup) -> Option<Guard> {
-    let traces = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output();
-    if !traces.is_ok_and(|traced| traced.status.success()) {
-        println!("skipped: strace can't be used here");
+    if !can_trace() {
         return None;
     }
     let place = Place::new();
     let (elect, theirs) = control::pair().unwrap();
     let stdin = std::io::stdin();
-    control::send_with(&elect, begin(setup.term), b"name", &[stdin.as_fd()]).unwrap();
+    control::send_with(&elect, begin(setup.term), b"name\0/lock", &[stdin.as_fd()]).unwrap();
     let delay = format!("inject={call}:delay_enter=900000");
     let guard = guard_command(&place, setup.kill_after, setup.loss_grace);
     let process = Command::new("strace")
@@ -406,7 +405,8 @@ fn a_command_that_is_missing_or_not_executable_has_its_code() {
     for (command, code) in [("/nowhere/at/all", 127), ("/etc/passwd", 126), ("/", 126)] {
         let place = Place::new();
         let (elect, theirs) = control::pair().unwrap();
-        control::send_with(&elect, begin(PATIENCE), b"name", &[std::io::stdin().as_fd()]).unwrap();
+        control::send_with(&elect, begin(PATIENCE), b"name\0/lock", &[std::io::stdin().as_fd()])
+            .unwrap();
         let output = guard_command(&place, LONG, LONG)
             .args(["--", command])
             .stdin(Stdio::from(theirs))

@@ -1,10 +1,15 @@
 //! The guard that is started before its term, and what becomes of it where no term comes.
 
+use std::fs::File;
 use std::io::Read;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal};
 
-use crate::support::{Elect, Place, children_of, is_alive, run, signal, wait_for, wait_until};
+use crate::support::{
+    Elect, Place, can_trace, children_of, elect_path, is_alive, run, signal, wait_for,
+    wait_for_exit, wait_until,
+};
 
 /// One that leads until it is told to end.
 fn leader(place: &Place) -> Elect {
@@ -15,7 +20,10 @@ fn leader(place: &Place) -> Elect {
 
 /// One that waits beside a leader, with its guard.
 fn waiter(place: &Place) -> (Elect, Pid) {
-    let waiter = run(place).with(["--retry-period", "50ms"]).script("echo $$ > led").start();
+    let waiter = run(place).with(["--retry-period", "50ms"]).script("echo $$ > led");
+    let waiter = waiter.stderr(File::create(place.path("says")).unwrap().into()).start();
+    // By then it heeds signals.
+    wait_until("who leads", || place.read("says").contains(" leads"));
     let guard = waiter.guard();
     wait_until("a guard that waits", || {
         let name = std::fs::read_to_string(format!("/proc/{}/comm", guard.as_raw_nonzero()));
@@ -86,6 +94,26 @@ fn a_guard_that_was_frozen_while_it_waited_runs_nothing_after_the_term() {
     assert_eq!(waiter.code(), Some(137));
     assert!(!is_alive(guard));
     assert_eq!(place.read("led"), "");
+}
+
+#[test]
+fn a_guard_that_was_held_up_before_it_was_executed_runs_nothing_after_the_term() {
+    if !can_trace() {
+        return;
+    }
+    let place = Place::new();
+    // Longer than the term, and than it takes until it is ended by force.
+    let mut strace = Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-P", "/proc/self/exe"])
+        .args(["-e", "inject=execve:delay_enter=4000000", elect_path(), "run", "--lock", "lock"])
+        .args(["--term-limit", "300ms", "--kill-after", "100ms", "--", "touch", "ran"])
+        .current_dir(&place)
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    // By force: it can't say that nothing is left.
+    assert_eq!(wait_for_exit(&mut strace).code(), Some(137));
+    assert!(!place.path("ran").exists());
 }
 
 #[test]

@@ -96,6 +96,16 @@ pub fn is_alive(pid: Pid) -> bool {
     })
 }
 
+/// Whether processes can be held up by strace here; says so where not.
+pub fn can_trace() -> bool {
+    let traced = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output();
+    let can = traced.is_ok_and(|traced| traced.status.success());
+    if !can {
+        println!("skipped: strace can't be used here");
+    }
+    can
+}
+
 /// The children of a process.
 pub fn children_of(pid: Pid) -> Vec<Pid> {
     let own = pid.as_raw_nonzero();

@@ -18,6 +18,7 @@ use signal_hook::consts::{SIGINT, SIGQUIT};
 use crate::child::Plan;
 use crate::cli::CandidateArgs;
 use crate::guards::Guards;
+use crate::names::Names;
 use crate::output::Output;
 use crate::stopping::Stopping;
 use crate::terminal::Terminal;
@@ -133,18 +134,21 @@ impl Candidate {
         guards.prepare();
         let options = FileLock::options().trust_anyway(args.i_know).same_host(!args.no_same_host);
         let lock = open_lock(&args.lock, options)?;
+        let path = lock.path().to_owned();
         let stopping = Stopping::listen().map_err(Refusal::own)?;
         // Bounded by one term at a time; emptied before each campaign.
         let (report, task) = bounded(1);
         let (end, ends) = bounded(1);
         let work = Arc::new(OnceLock::new());
+        // With -v the library's own log says all of this, and more.
+        let tells = args.verbose == 0;
         let config = config(args, &timing, lock, Arc::clone(&work), output)
             .on_success(on_success)
-            .callbacks(callbacks(Arc::clone(&work), report, end, output.clone()));
+            .callbacks(callbacks(Arc::clone(&work), report, end, output.clone(), tells));
         let elector = LeaderElector::new(config).map_err(Refusal::own)?;
         let _ = work.set(Work {
             guards,
-            identity: elector.identity().to_owned(),
+            names: Names { identity: elector.identity().to_owned(), lock: path },
             force_margin: (timing.stop_grace - timing.loss_grace) / 3,
             tick: (timing.retry_period / 4).max(SHORTEST_TICK),
             continued: stopping.continued.clone(),
@@ -227,7 +231,6 @@ fn plan(args: &CandidateArgs, timing: &Timing) -> Plan {
         kill_after: args.kill_after,
         loss_grace: timing.loss_grace,
         same_host: !args.no_same_host,
-        lock: args.lock.clone(),
     }
 }
 
@@ -281,16 +284,13 @@ fn config(
 
 /// A line for each change that matters to who waits. The library's warnings come beside these.
 fn tell_change(event: &ElectionEvent, work: Option<&Work>, output: &Output) {
-    let own = work.map_or("", |work| &work.identity);
+    let own = work.map_or("", |work| &work.names.identity);
     match event {
         ElectionEvent::LeaderChanged(Some(leader)) if **leader != *own => {
             log::info!("{leader} leads");
             output.wait_for(Some(Arc::clone(leader)));
         }
         ElectionEvent::LeaderChanged(_) => output.wait_for(None),
-        ElectionEvent::Acquired { fencing_token } => {
-            log::info!("{own} leads, with fencing token {fencing_token}: this candidate");
-        }
         _ => {}
     }
 }
@@ -300,8 +300,14 @@ fn callbacks(
     report: Sender<bool>,
     end: Sender<WorkEnd>,
     output: Output,
+    tells: bool,
 ) -> LeaderCallbacks {
     LeaderCallbacks::new().on_started_leading(move |term: &Term| {
+        // Not by the hook for events, which may be called when COMMAND has the terminal already.
+        if let Some(work) = work.get().filter(|_| tells) {
+            let (own, token) = (&work.names.identity, term.fencing_token());
+            log::info!("{own} leads, with fencing token {token}: this candidate");
+        }
         output.lend_terminal();
         let ended = match work.get().map(|work| work.run(term)) {
             Some(Ok(Some(exit))) => WorkEnd::Exit(exit),

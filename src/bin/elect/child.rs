@@ -6,18 +6,18 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, after, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, after, bounded};
 use leaderelection::Companion;
 use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Signal, getpgrp};
 
 use crate::control::{self, Order, Received, Report};
 use crate::guard::GuardArgs;
+use crate::names::Names;
 use crate::terminal::Terminal;
 use crate::{descendants, exit};
 
@@ -38,8 +38,6 @@ pub struct Plan {
     pub loss_grace: Duration,
     /// The record of a term shows this process's companion.
     pub same_host: bool,
-    /// The lock, as the user named it.
-    pub lock: PathBuf,
 }
 
 /// A guard that waits for its term. COMMAND does not run before [`Spare::begin`], since the guard
@@ -90,29 +88,26 @@ impl Spare {
 
     /// Lets COMMAND run, by the order to begin. An error says that it does not:
     /// the guard was killed while it waited, say.
-    pub fn begin(self, begin: Order, identity: &str) -> io::Result<Guarded> {
-        match self.tell_to_begin(begin, identity) {
-            Ok(()) => {}
+    pub fn begin(self, begin: Order, names: &Names) -> io::Result<Guarded> {
+        match self.tell_to_begin(begin, names) {
+            Ok(()) => Ok(Guarded { spare: self, status: None }),
             Err(error) => {
                 self.dismiss();
-                return Err(error);
+                Err(error)
             }
         }
-        let guard = self.guard.recv().map_err(io::Error::other)??;
-        let Self { control, reports, bury, gone, .. } = self;
-        Ok(Guarded { guard, control, by_force: false, reports, bury, gone })
     }
 
     /// The order waits in the socket for a guard that is not there yet. What it carries is held by
     /// the message itself: so the companion's lock is not free in between, even if `elect` is
     /// killed.
-    fn tell_to_begin(&self, begin: Order, identity: &str) -> io::Result<()> {
+    fn tell_to_begin(&self, begin: Order, names: &Names) -> io::Result<()> {
         // Where there is none, none stands in the record either: it is made before the claim.
         let companion = if self.same_host { Companion::of_process().ok() } else { None };
         let companion = companion.map(|companion| companion.descriptor()).transpose()?;
         let mut files = vec![rustix::stdio::stdin()];
         files.extend(companion.as_ref().map(AsFd::as_fd));
-        control::send_with(&self.control, begin, identity.as_bytes(), &files)
+        control::send_with(&self.control, begin, &names.to_text(), &files)
     }
 
     /// Ends a guard that is not needed, and waits for that. It has nothing below it.
@@ -139,33 +134,28 @@ fn guard_command(plan: &Plan) -> Command {
     command
         .arg0("elect")
         .args(words)
-        .env("ELECT_LOCK", &plan.lock)
         // Apart from `elect`: what is sent to that group must not end the guard.
         .process_group(0);
     command
 }
 
-/// A guard, and COMMAND below it.
+/// A guard, and COMMAND below it. The guard itself may still be about to be started.
 #[derive(Debug)]
 pub struct Guarded {
-    guard: Child,
-    control: Arc<OwnedFd>,
-    /// This process has killed it.
-    by_force: bool,
-    reports: Receiver<Report>,
-    bury: Sender<Child>,
-    gone: Receiver<()>,
+    spare: Spare,
+    /// Set once this process has killed it: its exit status, where that is known.
+    status: Option<Option<ExitStatus>>,
 }
 
 impl Guarded {
-    /// What the guard says. Disconnects when it has ended.
+    /// What the guard says. Disconnects when it has ended, or could not be started.
     pub fn reports(&self) -> &Receiver<Report> {
-        &self.reports
+        &self.spare.reports
     }
 
     /// Tells the guard something, without waiting. `false` if it has no room for it now.
     pub fn tell(&self, order: Order) -> bool {
-        match control::send(&self.control, order) {
+        match control::send(&self.spare.control, order) {
             Ok(()) => true,
             // A guard that is gone needs no orders.
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
@@ -174,48 +164,73 @@ impl Guarded {
 
     /// Disconnects when no thread looks after the guard any more.
     pub fn gone(&self) -> &Receiver<()> {
-        &self.gone
+        &self.spare.gone
     }
 
     /// After the guard has said that nothing is left: it only has to be buried, and who does that
     /// waits for it.
     pub fn leave(self) {
-        let _ = self.bury.send(self.guard);
+        if let Ok(Ok(guard)) = self.spare.guard.try_recv() {
+            let _ = self.spare.bury.send(guard);
+        }
     }
 
-    /// The guard's exit code, which is COMMAND's, when it has ended and nothing is left.
-    pub fn finish(mut self) -> io::Result<u8> {
-        let status = self.guard.wait()?;
-        match status.code() {
-            Some(code) => Ok(code as u8),
-            None => {
-                if !self.by_force {
-                    self.end_by_force();
-                    log::warn!("COMMAND's guard was killed, and COMMAND with it");
-                }
-                Ok(exit::by_signal(Signal::KILL.as_raw()))
-            }
+    /// The guard's exit code, which is COMMAND's, when it has ended and nothing is left. For who
+    /// has seen the end of its reports, or has ended it by force.
+    pub fn finish(self) -> io::Result<u8> {
+        let by_force = self.status.is_some();
+        let status = match self.status {
+            Some(status) => status,
+            // It is there, since the reports end after it has come.
+            None => Some(self.spare.guard.recv().map_err(io::Error::other)??.wait()?),
+        };
+        if let Some(code) = status.and_then(|status| status.code()) {
+            return Ok(code as u8);
         }
+        if !by_force {
+            end_what_is_left();
+            log::warn!("COMMAND's guard was killed, and COMMAND with it");
+        }
+        Ok(exit::by_signal(Signal::KILL.as_raw()))
     }
 
     /// Does the guard's work in its place: kills it, which kills COMMAND, and whatever is left.
     /// What a guard leaves falls to this process, which is a subreaper too.
     pub fn end_by_force(&mut self) {
-        self.by_force = true;
-        // SIGKILL reaches a frozen guard too.
-        let _ = self.guard.kill();
-        let _ = self.guard.wait();
+        self.status = Some(self.guard_at_last().and_then(|mut guard| {
+            // SIGKILL reaches a frozen guard too.
+            let _ = guard.kill();
+            guard.wait().ok()
+        }));
+        end_what_is_left();
+    }
+
+    /// The guard; `None` where it could not be started. It has mostly come long ago. But one that
+    /// is still to come would find the order to begin, so nothing is over before it has; and one
+    /// that was frozen before it was executed comes when it is killed.
+    fn guard_at_last(&self) -> Option<Child> {
         loop {
-            descendants::signal_all(Signal::KILL, None);
-            if !descendants::reap() {
-                break;
+            match self.spare.guard.recv_timeout(KILL_AGAIN) {
+                Ok(started) => return started.ok(),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => descendants::signal_all(Signal::KILL, None),
             }
-            let _ = after(KILL_AGAIN).recv();
         }
-        // The guard would have done this.
-        if let Some(terminal) = Terminal::of(getpgrp()) {
-            terminal.take_back_if_abandoned();
+    }
+}
+
+/// What a guard that is dead has left.
+fn end_what_is_left() {
+    loop {
+        descendants::signal_all(Signal::KILL, None);
+        if !descendants::reap() {
+            break;
         }
+        let _ = after(KILL_AGAIN).recv();
+    }
+    // The guard would have done this.
+    if let Some(terminal) = Terminal::of(getpgrp()) {
+        terminal.take_back_if_abandoned();
     }
 }
 

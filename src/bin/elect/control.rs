@@ -18,8 +18,8 @@ use rustix::net::{
 /// A kind and two numbers.
 const MESSAGE_BYTES: usize = 17;
 
-/// So many bytes of text can follow, a candidate's name.
-const TEXT_BYTES: usize = 256;
+/// So many bytes of text can follow: the longest path that the system knows, and a name.
+const TEXT_BYTES: usize = 4096 + 256;
 
 /// So many files a message can carry.
 const FILES: usize = 2;
@@ -27,8 +27,8 @@ const FILES: usize = 2;
 /// What `elect` tells the guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// The term has begun. The message carries the candidate's name, COMMAND's standard input, and
-    /// after that the companion's descriptor where there is one.
+    /// The term has begun. The message carries the names for COMMAND, its standard input, and after
+    /// that the companion's descriptor where there is one.
     Begin {
         /// The term is valid until this instant, in nanoseconds of the boot clock.
         deadline: u64,

@@ -17,7 +17,6 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -30,6 +29,7 @@ use signal_hook::consts::SIGCHLD;
 
 use crate::control::{self, Order, Received, Report};
 use crate::guard::plan::{Action, Event, Plan};
+use crate::names::Names;
 use crate::start::Start;
 use crate::terminal::Terminal;
 use crate::timer::Timer;
@@ -138,7 +138,7 @@ impl Guard {
         let start = Start {
             command: &args.command,
             token: begin.token,
-            identity: &begin.identity,
+            names: &begin.names,
             lease: &lease,
             terminal: terminal.as_ref(),
             held_back,
@@ -363,7 +363,7 @@ fn child_signals() -> io::Result<UnixStream> {
 struct Begin {
     deadline: u64,
     token: u64,
-    identity: OsString,
+    names: Names,
     stdin: File,
     companion: Option<File>,
 }
@@ -373,10 +373,10 @@ fn wait_for_begin() -> Option<Begin> {
     loop {
         match control::receive(control_socket()) {
             Received::Message(Order::Begin { deadline, token }, cargo) => {
-                let identity = OsString::from_vec(cargo.text);
+                let names = Names::read(&cargo.text)?;
                 let mut files = cargo.files.into_iter();
                 let (stdin, companion) = (files.next()?, files.next());
-                return Some(Begin { deadline, token, identity, stdin, companion });
+                return Some(Begin { deadline, token, names, stdin, companion });
             }
             Received::Nothing => {}
             Received::Message(..) | Received::Closed => return None,

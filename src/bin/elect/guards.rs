@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::child::{Guarded, Plan, Spare};
 use crate::control::Order;
+use crate::names::Names;
 
 /// A guard that has said its last word needs some hundred microseconds to be gone, but it may be
 /// frozen just then.
@@ -47,14 +48,14 @@ impl Guards {
         }
     }
 
-    /// Runs COMMAND in a term of the candidate `identity`, by the order to begin.
-    pub fn begin(&self, begin: Order, identity: &str) -> io::Result<Guarded> {
+    /// Runs COMMAND in a term, by the order to begin it.
+    pub fn begin(&self, begin: Order, names: &Names) -> io::Result<Guarded> {
         let spare = self.spare.lock().take();
         // One that was killed while it waited can't, and has run nothing.
-        let begun = spare.and_then(|spare| spare.begin(begin, identity).ok());
+        let begun = spare.and_then(|spare| spare.begin(begin, names).ok());
         let guarded = match begun {
             Some(guarded) => guarded,
-            None => Spare::start(&self.plan)?.begin(begin, identity)?,
+            None => Spare::start(&self.plan)?.begin(begin, names)?,
         };
         *self.leaving.lock() = Some(guarded.gone().clone());
         Ok(guarded)

@@ -19,6 +19,7 @@ mod exit;
 mod guard;
 mod guards;
 mod manual;
+mod names;
 mod once;
 mod output;
 mod reset;

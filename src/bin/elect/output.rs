@@ -1,7 +1,8 @@
 //! What `elect` says: lines on standard error, which may block and must never hold anything up.
 //!
-//! A thread writes them, which the first line starts; whoever says something only queues it. On a terminal there is one line
-//! more, below all others, while `elect` waits. This file must not know what is said.
+//! A thread writes them, which the first line starts; whoever says something only queues it. On a
+//! terminal there is one line more, below all others, while `elect` waits. This file must not know
+//! what is said.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};

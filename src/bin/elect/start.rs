@@ -4,7 +4,7 @@
 //! and that it takes the terminal, before anything of COMMAND could read from it. To execute
 //! `elect` once more for that would cost more than all else between a won leadership and COMMAND.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -16,6 +16,7 @@ use rustix::process::{
     Pid, Signal, getpgrp, getpid, getppid, set_parent_process_death_signal, setpgid,
 };
 
+use crate::names::Names;
 use crate::terminal::Terminal;
 use crate::timer::Timer;
 use crate::{command, exit};
@@ -27,8 +28,8 @@ pub struct Start<'a> {
     pub command: &'a [OsString],
     /// The fencing token of the term.
     pub token: u64,
-    /// The candidate's name.
-    pub identity: &'a OsStr,
+    /// What COMMAND is told of its candidate.
+    pub names: &'a Names,
     /// Is over when the term is.
     pub lease: &'a Timer,
     /// The terminal that COMMAND gets.
@@ -71,7 +72,8 @@ impl Start<'_> {
             }
             Ok(()) => Command::new(program)
                 .args(&self.command[1..])
-                .env("ELECT_IDENTITY", self.identity)
+                .env("ELECT_LOCK", &self.names.lock)
+                .env("ELECT_IDENTITY", &self.names.identity)
                 .env("ELECT_FENCING_TOKEN", self.token.to_string())
                 .stdin(Stdio::from(stdin))
                 .exec(),

@@ -12,6 +12,7 @@ use rustix::process::{Signal, kill_current_process_group};
 use crate::child::Guarded;
 use crate::control::{Order, Report};
 use crate::guards::Guards;
+use crate::names::Names;
 
 /// How long to wait for SIGCONT before it is sure that this process was not stopped at all.
 const NOT_STOPPED: Duration = Duration::from_millis(300);
@@ -25,8 +26,8 @@ pub const FORCE_MARGIN: Duration = Duration::from_secs(2);
 pub struct Work {
     /// Those who run COMMAND.
     pub guards: Guards,
-    /// This candidate's name.
-    pub identity: String,
+    /// What COMMAND is told.
+    pub names: Names,
     /// After a loss and its grace, the time until what is left is ended by force.
     pub force_margin: Duration,
     /// How often to look for a new deadline.
@@ -49,9 +50,8 @@ impl Work {
     /// over before that.
     pub fn run(&self, term: &Term) -> io::Result<Option<Exit>> {
         let Some(deadline) = term.deadline_nanos() else { return Ok(None) };
-        let guarded = self
-            .guards
-            .begin(Order::Begin { deadline, token: term.fencing_token() }, &self.identity)?;
+        let begin = Order::Begin { deadline, token: term.fencing_token() };
+        let guarded = self.guards.begin(begin, &self.names)?;
         Watch { work: self, term, guarded, deadline, end: End::NotYet, order: None, exit: None }
             .until_the_end()
             .map(Some)
