@@ -16,6 +16,7 @@ use crate::sync::channel::{Receiver, bounded, never};
 
 mod deadlines;
 mod desk;
+mod elections;
 mod engine;
 mod handle;
 mod inbox;
@@ -29,10 +30,11 @@ mod threads;
 mod worker;
 
 use desk::LockClient;
-use engine::{Engine, Foreign, Serves};
+use elections::{Elections, Foreign, Serves};
+use engine::Engine;
 pub use handle::ElectorHandle;
-use handle::{Done, RunState, Running, Shared};
-use inbox::{Outlet, inbox};
+use handle::{Current, Done, RunState, Running, Shared};
+use inbox::{Line, Outlet};
 pub use leadership::Leadership;
 use lock_threads::LockThreads;
 pub use pool::ElectorPool;
@@ -48,6 +50,7 @@ pub struct LeaderElector {
     clock: Clock,
     describe: Arc<str>,
     wake_ups: Receiver<()>,
+    current: Arc<Current>,
     shared: Arc<Shared>,
     threads: Mutex<Threads>,
 }
@@ -67,13 +70,20 @@ impl LeaderElector {
     /// # Errors
     ///
     /// Every mistake in the settings is found here.
-    pub fn new(config: Config) -> Result<Self, ConfigError> {
+    pub fn new(mut config: Config) -> Result<Self, ConfigError> {
         config.validate()?;
+        let current = Arc::new(Current::default());
+        // One who is woken that way needs no thread between.
+        let wake_ups = match config.lock.wake_with(current.waker()) {
+            true => never(),
+            false => config.lock.wake_ups(),
+        };
         Ok(Self {
             settings: Arc::new(config.settings()),
             callbacks: config.callbacks,
             describe: config.lock.describe().into(),
-            wake_ups: config.lock.wake_ups(),
+            wake_ups,
+            current,
             shared: Arc::new(Shared::new(config.clock.clone())),
             clock: config.clock,
             threads: Mutex::new(Threads {
@@ -223,17 +233,21 @@ impl LeaderElector {
     ) -> Result<Done, Error> {
         let running = Running::claim(&self.shared)?;
         let (lock_threads, lock, worker) = self.threads.lock().ready(self)?;
-        let (sender, inbox) = inbox();
-        let state = RunState::new(Outlet::new(sender, 0), worker);
+        let (line, inbox) = Line::new();
+        let state = RunState::new(Outlet::new(Arc::clone(&line), 0), worker);
+        self.current.set(&state);
         let done = Done::new(&state);
         let (shared, clock) = (Arc::clone(&self.shared), self.clock.clone());
-        let run = Run { settings, clock, shared, state, lock, work, again };
+        let ready_ahead = true;
+        let run = Run { settings, clock, shared, state, lock, work, again, ready_ahead };
         let seat = Box::new(Seat::new(run, running));
         let serves = Serves::One(Foreign { task, stop, wake_ups: self.wake_ups.clone() });
         let clock = self.clock.clone();
+        let mut elections = Elections::new(clock.clone(), inbox.clone(), lock_threads, serves);
+        elections.arrive(seat);
+        let engine = Engine::new(clock, line, inbox, elections);
         threads::start("main", move || {
-            let mut engine = Engine::new(clock, inbox, lock_threads, serves);
-            engine.add(seat);
+            let mut engine = engine;
             engine.run();
         })?;
         Ok(done)

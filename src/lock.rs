@@ -12,7 +12,7 @@ use crate::sync::channel::{Receiver, never};
 
 pub(crate) mod file;
 mod memory;
-mod waker;
+pub(crate) mod waker;
 
 pub use file::{Companion, FileLock, FileLockOptions, FileSystem, FileSystemKind};
 pub use memory::MemoryLock;
@@ -66,14 +66,16 @@ pub trait Lock: Send {
     fn tidy(&mut self) {}
 
     /// A channel that gets a message when the record may have changed, so that candidates need not
-    /// wait for their next poll. By default there is none.
+    /// wait for their next poll. By default there is none. Where the lock takes a waker, the
+    /// elector does not ask for this.
     fn wake_ups(&self) -> Receiver<()> {
         never()
     }
 
     /// Takes a waker to call when the record may have changed, in place of [`Lock::wake_ups`], and
     /// says whether it will be called. It may be called for nothing, and once for several changes.
-    /// By default there is none to call it: then a candidate of a pool is woken by its next poll.
+    /// By default there is none to call it: then an elector listens to [`Lock::wake_ups`], and a
+    /// candidate of a pool is woken by its next poll.
     fn wake_with(&mut self, waker: Waker) -> bool {
         let _ = waker;
         false

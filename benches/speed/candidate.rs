@@ -12,6 +12,7 @@ use std::time::Duration;
 use leaderelection::crossbeam_channel::{Receiver, Sender, bounded};
 use leaderelection::{Config, FileLock, LeaderCallbacks, LeaderElector, OnSuccess};
 
+use crate::bare::Log;
 use crate::clock::{now, pause};
 use crate::redis::Client;
 use crate::subject::key;
@@ -26,6 +27,7 @@ pub fn run(arguments: &[String]) -> io::Result<()> {
     match role.as_str() {
         "library" => library(&path, lease, rest),
         "redis" => redis(&path, port.parse().map_err(io::Error::other)?, lease),
+        "bare" => bare(&path),
         _ => fs2(&path),
     }
 }
@@ -68,6 +70,22 @@ fn fs2(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+fn bare(path: &Path) -> io::Result<()> {
+    let mut log = Log::open(path)?;
+    while hear()?.is_some() {
+        say("waiting");
+        log.acquire()?;
+        say(&format!("began {}", now()));
+        if hear()?.is_none() {
+            break;
+        }
+        let ended = now();
+        log.release()?;
+        say(&format!("ended {ended}"));
+    }
+    Ok(())
+}
+
 fn redis(path: &Path, port: u16, lease: Duration) -> io::Result<()> {
     let key = key(path);
     let mut client = Client::connect(port)?;
@@ -98,7 +116,8 @@ fn library(path: &Path, lease: Duration, flags: &[String]) -> io::Result<()> {
         let lock = open(path, durable, same_host)?;
         let (release, released) = bounded(1);
         let (task, result) = bounded(1);
-        let elector = elector(lock, lease, released, task)?;
+        let (tell, ended) = bounded(1);
+        let elector = elector(lock, lease, released, task, tell)?;
         let run = elector.spawn(result).map_err(io::Error::other)?;
         // Once it knows of a leader, it has looked; from then on it waits.
         while run.get_leader().is_none() {
@@ -110,6 +129,8 @@ fn library(path: &Path, lease: Duration, flags: &[String]) -> io::Result<()> {
         }
         let _ = release.send(());
         run.join().map_err(io::Error::other)?;
+        // As with the peers: to say it is not part of the work.
+        say(&format!("ended {}", ended.recv().map_err(io::Error::other)?));
     }
     Ok(())
 }
@@ -124,13 +145,13 @@ fn elector(
     lease: Duration,
     released: Receiver<()>,
     task: Sender<bool>,
+    tell: Sender<u64>,
 ) -> io::Result<LeaderElector> {
     let callbacks = LeaderCallbacks::new().on_started_leading(move |_term| {
         say(&format!("began {}", now()));
         let _ = released.recv();
-        let ended = now();
+        let _ = tell.send(now());
         let _ = task.send(true);
-        say(&format!("ended {ended}"));
     });
     let config =
         timed(Config::new(lock), lease).on_success(OnSuccess::Release).callbacks(callbacks);

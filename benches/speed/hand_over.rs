@@ -22,6 +22,7 @@ pub fn run(effort: Effort) -> io::Result<()> {
     for &waiters in waiters {
         let mut cases = Cases { report: &mut report, effort, waiters };
         cases.add(&memory, Subject::Fs2, 0)?;
+        cases.add(&memory, Subject::Bare, 0)?;
         cases.add(&memory, library(true), 0)?;
         if !effort.smoke {
             cases.add(&disk, Subject::Fs2, 0)?;

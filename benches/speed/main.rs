@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 mod arena;
+mod bare;
 mod candidate;
 mod clock;
 mod code;

@@ -15,6 +15,8 @@ pub enum Subject {
     Elect,
     /// `flock(2)` by fs2.
     Fs2,
+    /// Names in a directory and file events, and nothing else: the limit of that way.
+    Bare,
     /// A key that expires and a channel that tells of its release, on a Redis server.
     Redis,
     /// Python's `filelock`.
@@ -42,6 +44,7 @@ impl Subject {
             Self::Library { .. } => "leaderelection",
             Self::Elect => "elect run",
             Self::Fs2 => "flock in process (fs2)",
+            Self::Bare => "symlink + inotify, bare",
             Self::Redis => "redis, pub/sub",
             Self::Python => "Python filelock",
             Self::Flock => "flock(1)",
@@ -84,6 +87,7 @@ impl Subject {
             }
             Self::Python => python::command(&target.path),
             Self::Fs2 => role("fs2", target),
+            Self::Bare => role("bare", target),
             Self::Redis => role("redis", target),
             Self::Library { durable, same_host } => {
                 let mut command = role("library", target);

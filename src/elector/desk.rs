@@ -19,6 +19,9 @@ use crate::sync::{AtomicU64, Mutex, Ordering};
 /// A call that takes longer is not a look at memory or at a local file system.
 const SLOW: Duration = Duration::from_micros(100);
 
+/// A look, a claim, and what its answer asks for.
+const REQUESTS_AT_ONCE: usize = 4;
+
 /// What to ask the lock, and where the answer goes.
 pub(super) struct Request {
     pub(super) call: Call,
@@ -119,6 +122,16 @@ impl Desk {
         let mut state = self.state.lock();
         state.retired = true;
         state.must_call()
+    }
+
+    /// The same on a thread that has the time for it, and what follows from it; but not for ever.
+    pub(super) fn serve_through(self: &Arc<Self>) {
+        for _ in 0..REQUESTS_AT_ONCE {
+            if !self.serve().again {
+                return;
+            }
+        }
+        self.threads.call(self);
     }
 
     /// Does what is to be done, on a lock thread.
@@ -302,6 +315,12 @@ impl LockClient {
             return Ok(());
         }
         desk.withdraw().map_or(Ok(()), Err)
+    }
+
+    /// Asks in the same way, but on the thread of who calls: it is to serve at the desk, if there
+    /// is one.
+    pub(super) fn hand_in(&self, request: Request) -> Option<Arc<Desk>> {
+        self.0.hand_in(Box::new(request)).then(|| Arc::clone(&self.0))
     }
 
     /// The error of a request that failed for good.

@@ -1,13 +1,15 @@
 //! Handles on a run, and what they share with it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::clock::{Clock, Instant};
+use crate::elector::desk::Desk;
 use crate::elector::inbox::Outlet;
 use crate::elector::worker::Worker;
 use crate::error::{Error, Outcome};
+use crate::lock::waker::{Chore, Wake};
 use crate::lock::Waker;
 use crate::sync::channel::{Receiver, Sender, bounded};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock};
@@ -129,16 +131,15 @@ impl RunState {
     /// A waker for the lock of this run, which tells of many changes at once.
     pub(super) fn waker(self: &Arc<Self>) -> Waker {
         // A lock may keep wakers for longer than the run keeps its threads.
-        let run = Arc::downgrade(self);
-        Waker::new(move || {
-            let Some(run) = run.upgrade().filter(|run| !run.is_over()) else {
-                return false;
-            };
-            if !run.woken.swap(true, Ordering::SeqCst) {
-                run.outlet.wake_up();
-            }
-            true
-        })
+        Waker::of(Arc::downgrade(self))
+    }
+
+    /// Returns the lock that this thread is to ask, if it says that it can.
+    fn wake_up(&self, serves_itself: bool) -> Option<Arc<Desk>> {
+        match self.woken.swap(true, Ordering::SeqCst) {
+            true => None,
+            false => self.outlet.wake_up(serves_itself),
+        }
     }
 
     /// Tells who waits, now or later. Nobody is told any more of a run without an end.
@@ -189,6 +190,52 @@ impl RunState {
         };
         ended
     }
+}
+
+/// The run of a pool's member, whose lock is in no other.
+impl Wake for Weak<RunState> {
+    fn wake(&self) -> bool {
+        let run = self.upgrade().filter(|run| !run.is_over());
+        run.as_ref().map(|run| run.wake_up(false)).is_some()
+    }
+
+    fn wake_here(&self) -> Option<Chore> {
+        self.upgrade().filter(|run| !run.is_over())?.wake_up(true).map(chore)
+    }
+}
+
+/// The run in progress of an elector, one after another on the same lock.
+#[derive(Default)]
+pub(super) struct Current(Mutex<Weak<RunState>>);
+
+impl Current {
+    pub(super) fn set(&self, run: &Arc<RunState>) {
+        *self.0.lock() = Arc::downgrade(run);
+    }
+
+    pub(super) fn waker(self: &Arc<Self>) -> Waker {
+        Waker::of(Arc::downgrade(self))
+    }
+}
+
+impl Wake for Weak<Current> {
+    fn wake(&self) -> bool {
+        let Some(current) = self.upgrade() else {
+            return false;
+        };
+        let run = current.0.lock().clone();
+        run.wake();
+        true
+    }
+
+    fn wake_here(&self) -> Option<Chore> {
+        let run = self.upgrade()?.0.lock().clone();
+        run.wake_here()
+    }
+}
+
+fn chore(desk: Arc<Desk>) -> Chore {
+    Box::new(move || desk.serve_through())
 }
 
 /// The election thread is gone without a word.

@@ -8,9 +8,10 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::config::{Config, Settings, default_identity};
 use crate::elector::desk::LockClient;
-use crate::elector::engine::{Engine, Population, Serves};
+use crate::elector::elections::{Elections, Population, Serves};
+use crate::elector::engine::Engine;
 use crate::elector::handle::{Done, ElectorHandle, RunState, Running, Shared, panicked};
-use crate::elector::inbox::{Input, Outlet, inbox};
+use crate::elector::inbox::{Input, Line, Outlet};
 use crate::elector::lock_threads::LockThreads;
 use crate::elector::seat::{Run, Seat, Work};
 use crate::elector::threads;
@@ -80,7 +81,7 @@ pub struct ElectorPool {
 /// The ends of the threads.
 #[derive(Clone)]
 struct Threads {
-    inbox: Sender<Input>,
+    line: Arc<Line>,
     lock_threads: LockThreads,
     workshop: Workshop,
     /// Disconnects when the election thread has ended.
@@ -179,10 +180,10 @@ impl ElectorPool {
         let clock = self.clock.clone();
         let mut lock = config.lock;
         let describe = lock.describe().into();
-        let Threads { inbox, lock_threads, workshop, .. } = self.threads()?;
+        let Threads { line, lock_threads, workshop, .. } = self.threads()?;
         let id = self.started.fetch_add(1, Ordering::SeqCst);
         let worker = workshop.worker(&config.callbacks, config.on_event);
-        let state = RunState::new(Outlet::new(inbox.clone(), id), worker);
+        let state = RunState::new(Outlet::new(Arc::clone(&line), id), worker);
         lock.wake_with(state.waker());
         let done = Done::new(&state);
         let lock = LockClient::new(lock, describe, clock.clone(), lock_threads);
@@ -193,9 +194,10 @@ impl ElectorPool {
             (None, None) => Work::Holder,
             _ => Work::Callbacks(Box::new(config.callbacks)),
         };
-        let run = Run { settings, clock, shared, state, lock, work, again };
+        let ready_ahead = false;
+        let run = Run { settings, clock, shared, state, lock, work, again, ready_ahead };
         self.population.fetch_add(1, Ordering::SeqCst);
-        match inbox.try_send(Input::Spawn(Box::new(Seat::new(run, running)))) {
+        match line.send(Input::Spawn(Box::new(Seat::new(run, running)))) {
             Ok(()) => Ok(handle),
             Err(_) => {
                 self.population.fetch_sub(1, Ordering::SeqCst);
@@ -225,32 +227,34 @@ impl ElectorPool {
     fn start_threads(&self) -> Result<Threads, Error> {
         let workshop = Workshop::start()?;
         let lock_threads = LockThreads::start(self.lock_threads.get())?;
-        let (sender, inbox) = inbox();
+        let (line, inbox) = Line::new();
         let (alive, ended) = bounded(0);
         let serves = Serves::Many(Arc::clone(&self.population));
-        let engine = Engine::new(self.clock.clone(), inbox, lock_threads.clone(), serves);
+        let clock = self.clock.clone();
+        let elections = Elections::new(clock.clone(), inbox.clone(), lock_threads.clone(), serves);
+        let engine = Engine::new(clock, Arc::clone(&line), inbox, elections);
         threads::start("main", move || {
             let _alive: Sender<()> = alive;
             // Dropped before that: whoever waits for the end finds that all members were told.
             let mut engine = engine;
             engine.run();
         })?;
-        Ok(Threads { inbox: sender, lock_threads, workshop, ended })
+        Ok(Threads { line, lock_threads, workshop, ended })
     }
 
     /// Has the election thread panic.
     #[cfg(test)]
     pub(super) fn panic(&self) {
-        self.threads().unwrap().inbox.try_send(Input::Panic).ok().unwrap();
+        self.threads().unwrap().line.send(Input::Panic).ok().unwrap();
     }
 
     /// No further election comes.
     fn close(&self, stop: bool) -> Option<Threads> {
         let threads = self.threads.lock().take()?;
         if stop {
-            let _ = threads.inbox.try_send(Input::StopAll);
+            let _ = threads.line.send(Input::StopAll);
         }
-        let _ = threads.inbox.try_send(Input::Close);
+        let _ = threads.line.send(Input::Close);
         Some(threads)
     }
 }

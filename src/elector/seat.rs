@@ -12,7 +12,7 @@ use crate::callbacks::{ElectionEvent, LeaderCallbacks};
 use crate::clock::{Clock, Instant};
 use crate::config::{Settings, new_incarnation};
 use crate::election::{Action, Election, End, Event, Jitter, ReadReply, WriteReply};
-use crate::elector::desk::{Call, Failed, Found, LockClient, Reply, Request};
+use crate::elector::desk::{Call, Desk, Failed, Found, LockClient, Reply, Request};
 use crate::elector::handle::{Ended, Leader, RunState, Running, Shared};
 use crate::elector::inbox::SeatId;
 use crate::elector::threads::{Returned, TermThreads};
@@ -46,6 +46,9 @@ pub(super) struct Run {
     pub(super) work: Work,
     /// Campaigns again after a term that was lost or has reached its limit.
     pub(super) again: bool,
+    /// The threads of a term are started while its candidate waits. Thousands of candidates would
+    /// start too many.
+    pub(super) ready_ahead: bool,
 }
 
 /// What the elections of one thread use by turns.
@@ -54,8 +57,18 @@ pub(super) struct Tools {
     pub(super) actions: Vec<Action>,
     /// What carrying out an action led to.
     pub(super) feedback: Vec<Event>,
-    /// Looks and renewals of this step are not urgent.
+    pub(super) asking: Asking,
+}
+
+/// How a lock is asked in a step.
+#[derive(Default)]
+pub(super) struct Asking {
+    /// Looks and renewals are not urgent.
     pub(super) quiet: bool,
+    /// Whoever takes the step asks the lock itself after that,
+    pub(super) serves_itself: bool,
+    /// namely this one.
+    pub(super) desk: Option<Arc<Desk>>,
 }
 
 /// A run in progress.
@@ -128,6 +141,10 @@ impl Seat {
         self.run.state.heard();
         self.run.state.worker.event(ElectionEvent::CampaignStarted);
         self.step(tools, Event::Tick);
+        if self.run.ready_ahead && self.result.is_none() {
+            // While the lock is looked at. What is in the way of it may be gone at the claim.
+            let _ = self.start_threads();
+        }
     }
 
     /// Whether nothing of the run is left to be awaited.
@@ -251,22 +268,26 @@ impl Seat {
         let jitter = Jitter(tools.rng.next_u32());
         self.election.step(self.run.clock.now(), jitter, event, &mut tools.actions);
         for action in tools.actions.drain(..) {
-            let led_to = self.carry_out(action, tools.quiet);
+            let led_to = self.carry_out(action, &mut tools.asking);
             tools.feedback.extend(led_to);
         }
         tools.feedback.extend(self.start_work());
     }
 
     /// Says what the action led to at once.
-    fn carry_out(&mut self, action: Action, quiet: bool) -> Option<Event> {
+    fn carry_out(&mut self, action: Action, asking: &mut Asking) -> Option<Event> {
         match action {
-            Action::Read { deadline } => return self.ask(Call::Read, deadline, quiet),
+            Action::Read { deadline } => {
+                let quiet = asking.quiet;
+                return self.ask(Call::Read, deadline, quiet, asking);
+            }
             Action::Write { intent, record, expected, deadline } => {
                 if intent == Intent::Acquire && !self.threads_are_ready() {
                     return Some(Event::Written(WriteReply::Unavailable));
                 }
-                let quiet = quiet && intent == Intent::Renew;
-                return self.ask(Call::Write { intent, record, expected }, deadline, quiet);
+                let quiet = asking.quiet && intent == Intent::Renew;
+                let call = Call::Write { intent, record, expected };
+                return self.ask(call, deadline, quiet, asking);
             }
             Action::BeginTerm { fencing_token, valid_until } => {
                 self.begin_term(fencing_token, valid_until);
@@ -289,11 +310,22 @@ impl Seat {
         None
     }
 
-    fn ask(&mut self, call: Call, deadline: Instant, quiet: bool) -> Option<Event> {
+    fn ask(
+        &mut self,
+        call: Call,
+        deadline: Instant,
+        quiet: bool,
+        asking: &mut Asking,
+    ) -> Option<Event> {
         self.ticket += 1;
         let (ticket, reply_to) = (self.ticket, self.run.state.outlet.clone());
-        let asked = self.run.lock.ask(Request { call, deadline, ticket, quiet, reply_to });
-        asked.err().map(|request| Self::on_refused(&request.call))
+        let request = Request { call, deadline, ticket, quiet, reply_to };
+        if asking.serves_itself {
+            asking.desk = self.run.lock.hand_in(request).or(asking.desk.take());
+            return None;
+        }
+        let refused = self.run.lock.ask(request).err();
+        refused.map(|request| Self::on_refused(&request.call))
     }
 
     /// A call that does not return has no error of its own; a term that is lost for that should not
@@ -313,22 +345,25 @@ impl Seat {
     /// Has the threads of a term ready before its claim: once the lease is won it is too late to
     /// find that the system has no more threads.
     fn threads_are_ready(&mut self) -> bool {
-        let Work::Callbacks(callbacks) = &self.run.work else {
-            return true;
-        };
-        if self.threads.is_none() {
-            match TermThreads::start(callbacks, &self.run.state.outlet) {
-                Ok(threads) => self.threads = Some(Box::new(threads)),
-                Err(error) => {
-                    let text = match &error {
-                        Error::Thread { source, .. } => format!("{error}: {source}"),
-                        _ => error.to_string(),
-                    };
-                    self.run.state.worker.event(ElectionEvent::LockFailed(text.into()));
-                }
+        match self.start_threads() {
+            Ok(()) => true,
+            Err(error) => {
+                let text = match &error {
+                    Error::Thread { source, .. } => format!("{error}: {source}"),
+                    _ => error.to_string(),
+                };
+                self.run.state.worker.event(ElectionEvent::LockFailed(text.into()));
+                false
             }
         }
-        self.threads.is_some()
+    }
+
+    fn start_threads(&mut self) -> Result<(), Error> {
+        if let (Work::Callbacks(callbacks), None) = (&self.run.work, &self.threads) {
+            let threads = TermThreads::start(callbacks, &self.run.state.outlet)?;
+            self.threads = Some(Box::new(threads));
+        }
+        Ok(())
     }
 
     fn begin_term(&mut self, fencing_token: u64, valid_until: Instant) {
@@ -442,7 +477,8 @@ impl Seat {
             Reply::Read(result) => Event::Read(self.read_reply(result)),
             Reply::Written(intent, result) => {
                 let reply = self.write_reply(result);
-                if intent == Intent::Acquire && !matches!(reply, WriteReply::Written(_)) {
+                let won = matches!(reply, WriteReply::Written(_));
+                if intent == Intent::Acquire && !won && !self.run.ready_ahead {
                     // The rest of the campaign may be long. The next claim has its own.
                     self.threads = None;
                 }

@@ -293,11 +293,14 @@ impl FileLock {
         let mut record = record.clone();
         record.fencing_token = Some(generation);
         let seen = self.head.as_ref().map(|head| (head.generation, head.read_at));
+        let asked = self.clock.now();
+        // May look at directories that hang, though nothing of the lock does.
         let holder = self.same_host.facts();
         let entry = self.entry(record, seen, holder);
         self.check_room(&entry)?;
         let text = self.encode(&entry)?;
         let started = self.clock.now();
+        let budget = budget.saturating_sub(started.since(asked));
         let mut step = Claim::new(after, text.clone(), budget)
             .durable(self.durable)
             .first_contact(self.never_written)

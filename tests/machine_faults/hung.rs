@@ -4,7 +4,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::support::{Elect, Place, is_alive, signal, wait_for, wait_until};
+use crate::support::{Elect, FAST, Place, elect_path, is_alive, signal, wait_for, wait_until};
 use crate::{candidate, ledger};
 
 /// Three leases, in microseconds.
@@ -76,4 +76,29 @@ fn renewal_hangs(call: &str, from: usize, delay: &str) {
     strace.code();
     other.signal(Signal::TERM);
     other.code();
+}
+
+/// A claim that is sent after its deadline would be nobody's, and yet be waited for by others.
+#[test]
+fn no_claim_is_sent_late_where_a_directory_for_companions_hangs() {
+    if !may_trace() {
+        return;
+    }
+    let place = Place::new();
+    std::fs::create_dir(place.path("runtime")).expect("a directory");
+    let runtime = place.path("runtime").display().to_string();
+    let inject = format!("inject=open,openat:delay_enter={HANG}:when=1");
+    let led = Command::new("timeout")
+        .args(["60", "strace", "-f", "-b", "execve", "-qq", "-o", "/dev/null", "-P", &runtime])
+        .args(["-e", "trace=open,openat", "-e", &inject])
+        .args([elect_path(), "run", "--lock", "lock"])
+        .args(FAST)
+        .args(["--", "printenv", "ELECT_FENCING_TOKEN"])
+        .env("XDG_RUNTIME_DIR", &runtime)
+        .current_dir(&place)
+        .output()
+        .expect("strace starts");
+    let said = String::from_utf8_lossy(&led.stderr);
+    assert_eq!(String::from_utf8_lossy(&led.stdout), "1\n", "{said}");
+    assert!(said.contains("no time is left to send it"), "{said}");
 }

@@ -43,6 +43,7 @@ impl Bell {
     /// Listens for changes in the directory `id`, which is open as `directory`. It has to be called
     /// before a look, with what that look has opened: then nothing falls in between.
     pub(super) fn listen_to_directory(&mut self, id: DirectoryId, directory: BorrowedFd<'_>) {
+        self.listener.look_after();
         if self.directory.as_ref().is_some_and(|(known, watch)| *known == id && watch.is_live()) {
             return;
         }

@@ -195,6 +195,14 @@ impl Companion {
         intact.then_some(&self.0.file)
     }
 
+    /// What this is once somebody in this process has closed its file, and `file` has its number.
+    #[cfg(test)]
+    pub(super) fn replaced_by(&self, file: File) -> Self {
+        let Inner { place, id, .. } = &*self.0;
+        let place = Place::make(place.path.parent().unwrap()).unwrap();
+        Self(Arc::new(Inner { file, place, id: *id, elector: Mutex::default() }))
+    }
+
     /// Removes some files that the dead have left long before `now`, where there are too many.
     pub(super) fn bury_others(&self, most: usize, now: Timestamp) {
         let names = self.0.place.names();

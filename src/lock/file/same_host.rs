@@ -67,7 +67,8 @@ impl SameHost {
     /// What is to stand in a claim, so that others can tell whether this process lives.
     pub(super) fn facts(&mut self) -> Option<HolderFacts> {
         self.prepare();
-        let companion = self.companion.as_ref()?.id();
+        // One that somebody has closed has no lock any more: this process would be taken for dead.
+        let companion = self.companion.as_ref().filter(|own| own.file().is_some())?.id();
         Some(HolderFacts { boot: self.boot.clone()?, companion })
     }
 
@@ -91,6 +92,11 @@ impl SameHost {
     #[cfg(test)]
     pub(super) fn companion(&self) -> Option<&Companion> {
         self.companion.as_ref()
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_companion(&mut self, companion: Companion) {
+        self.companion = Some(companion);
     }
 
     /// Writes down until when the lease of this process's term lasts.

@@ -286,20 +286,58 @@ impl fmt::Debug for Directory {
     }
 }
 
+/// The number of the namespace that all processes of a machine begin in, whose clock is the
+/// kernel's.
+const FIRST_TIME_NAMESPACE: &str = "4026531834";
+
 /// The boot of this machine and this process's time namespace, where the system tells both.
 pub(super) fn boot_id() -> Option<BootId> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let boot: String = boot.trim().chars().filter(|c| *c != '-').collect();
-    // Kernels without time namespaces have one clock for all.
-    let namespace = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
-    let namespace = namespace.to_string_lossy();
-    let number: String = namespace.chars().filter(char::is_ascii_digit).collect();
-    Some(format!("{boot}-{number}").into())
+    Some(format!("{boot}-{}", time_namespace()?).into())
+}
+
+fn time_namespace() -> Option<String> {
+    let link = |name: &str| {
+        let target = std::fs::read_link(Path::new("/proc/self/ns").join(name))?;
+        Ok(target.to_string_lossy().chars().filter(char::is_ascii_digit).collect::<String>())
+    };
+    match link("time") {
+        Ok(own) if own == FIRST_TIME_NAMESPACE => Some(own),
+        Ok(own) => {
+            let of_children = link("time_for_children").ok().filter(|other| *other == own)?;
+            let offsets = std::fs::read_to_string("/proc/self/timens_offsets").ok()?;
+            clock_of(&of_children, &offsets)
+        }
+        // Kernels without time namespaces have one clock for all.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(String::new()),
+        Err::<_, std::io::Error>(_) => None,
+    }
+}
+
+/// The number of a namespace that has ended is the next one's, which has a clock of its own: so the
+/// offset of that is named too.
+fn clock_of(namespace: &str, offsets: &str) -> Option<String> {
+    let boottime = offsets.lines().find_map(|line| line.strip_prefix("boottime "))?;
+    let mut words = boottime.split_whitespace();
+    let (seconds, nanos) = (words.next()?, words.next()?);
+    Some(format!("{namespace}+{seconds}.{nanos}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_namespace_that_has_anothers_number_has_its_own_clock() {
+        let offsets =
+            |seconds| format!("monotonic           7         0\nboottime   {seconds} 9\n");
+        let clock = |seconds| clock_of("4026532177", &offsets(seconds)).unwrap();
+        assert_eq!(clock("-50"), "4026532177+-50.9");
+        assert_ne!(clock("0"), clock("5000"));
+        assert_eq!(clock_of("4026532177", "monotonic 0 0\n"), None);
+        assert!(boot_id().is_some());
+    }
 
     #[test]
     fn a_directory_that_was_replaced_is_opened_anew() {

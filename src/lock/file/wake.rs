@@ -5,6 +5,10 @@
 //! or what changes does so on another host, there is no event, and the poll finds it. An event is
 //! no more than a reason to look, so one too many does no harm either.
 //!
+//! The thread looks at one lock itself, if that lock's candidate lets it: to wake another thread
+//! takes longer than a look. Should it hang there, whichever lock is looked at next has another
+//! thread listen.
+//!
 //! This file must not know what a look finds.
 
 use std::collections::HashMap;
@@ -47,10 +51,22 @@ pub(super) enum Target {
     Companion(Arc<File>),
 }
 
+/// A thread that has looked at a lock for so long hangs there: another one listens.
+const PATIENCE: Duration = Duration::from_millis(10);
+
 /// Watches files for a process, as long as any is to be watched.
 pub(super) struct Listener {
     open: fn() -> Result<OwnedFd, Errno>,
-    instance: Mutex<Option<Instance>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    instance: Option<Instance>,
+    /// Tells threads apart: the last one that was started listens.
+    threads: u64,
+    /// Since when that looks at a lock.
+    away_since: Option<Instant>,
 }
 
 struct Instance {
@@ -107,7 +123,7 @@ impl Listener {
 
     /// One whose instance of inotify comes from `open`.
     pub(super) fn new(open: fn() -> Result<OwnedFd, Errno>) -> Self {
-        Self { open, instance: Mutex::default() }
+        Self { open, state: Mutex::default() }
     }
 
     /// Watches what `file` is opened on. Whoever looks after this has returned misses no change
@@ -139,12 +155,12 @@ impl Listener {
     /// Whether there is neither an instance nor a thread.
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
-        self.instance.lock().is_none()
+        self.state.lock().instance.is_none()
     }
 
     fn begin_adding(&self) -> Result<Arc<OwnedFd>, Errno> {
-        let mut instance = self.instance.lock();
-        let instance = match &mut *instance {
+        let mut state = self.state.lock();
+        let instance = match &mut state.instance {
             Some(instance) => instance,
             none => none.insert(Instance {
                 inotify: Arc::new((self.open)()?),
@@ -158,12 +174,16 @@ impl Listener {
     }
 
     fn end_adding(self: &Arc<Self>, number: Option<i32>, ear: &Arc<Ear>) -> Option<i32> {
-        let mut slot = self.instance.lock();
+        let mut state = self.state.lock();
+        let State { instance: slot, threads, away_since } = &mut *state;
         let instance = slot.as_mut()?;
         instance.adding -= 1;
         if let Some(number) = number {
             instance.ears.entry(number).or_default().push(Arc::clone(ear));
-            instance.has_thread = instance.has_thread || self.start_thread(&instance.inotify);
+            if !instance.has_thread {
+                (*threads, *away_since) = (*threads + 1, None);
+                instance.has_thread = self.start_thread(&instance.inotify, *threads, Vec::new());
+            }
         }
         let watched = number.filter(|_| instance.has_thread);
         if let (Some(number), None) = (number, watched) {
@@ -177,24 +197,48 @@ impl Listener {
         watched
     }
 
-    fn start_thread(self: &Arc<Self>, inotify: &Arc<OwnedFd>) -> bool {
+    /// Sees to it that somebody listens. Whoever looks at a lock calls it.
+    pub(super) fn look_after(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        let State { instance, threads, away_since } = &mut *state;
+        let (Some(instance), Some(since)) = (instance, *away_since) else { return };
+        if Clock::system().now().since(since) < PATIENCE {
+            return;
+        }
+        // It may have been about to see the end of any of those.
+        let companions = |ear: &&Arc<Ear>| matches!(ear.target, Target::Companion(_));
+        let ears = instance.ears.values().flatten().filter(companions).cloned().collect();
+        if self.start_thread(&instance.inotify, *threads + 1, ears) {
+            (*threads, *away_since) = (*threads + 1, None);
+        }
+    }
+
+    fn start_thread(
+        self: &Arc<Self>,
+        inotify: &Arc<OwnedFd>,
+        number: u64,
+        closed: Vec<Arc<Ear>>,
+    ) -> bool {
         let (listener, inotify) = (Arc::clone(self), Arc::clone(inotify));
-        start_thread("file-events".into(), move || listener.listen(&inotify)).is_ok()
+        let listen = move || listener.listen(&inotify, number, closed);
+        start_thread("file-events".into(), listen).is_ok()
     }
 
     fn remove(&self, number: i32, ear: &Arc<Ear>) {
-        let mut slot = self.instance.lock();
-        let Some(instance) = &mut *slot else { return };
+        let mut state = self.state.lock();
+        let Some(instance) = &mut state.instance else { return };
         if instance.forget_ear(number, ear) {
             instance.forget_unheard();
         }
     }
 
-    fn listen(&self, inotify: &OwnedFd) {
+    fn listen(&self, inotify: &OwnedFd, number: u64, closed: Vec<Arc<Ear>>) {
         // The retries are shorter than what the system may add to a wait by default.
         let _ = rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN));
         let clock = Clock::system();
-        let mut closed = Vec::new();
+        let begin = |ear| Closed::new(ear, clock.now());
+        let mut closed: Vec<_> = closed.into_iter().map(begin).collect();
+        let mut due: Vec<Arc<Ear>> = Vec::new();
         loop {
             wait(inotify, &closed, &clock);
             for ear in self.take_events(inotify) {
@@ -202,14 +246,36 @@ impl Listener {
                     Target::Companion(_) if ear.live.load(Ordering::Acquire) => {
                         closed.push(Closed::new(ear, clock.now()));
                     }
-                    _ => ear.ring(),
+                    _ => due.push(ear),
                 }
             }
-            closed.retain_mut(|closed| closed.is_still_locked(clock.now()));
-            if self.is_over() {
+            closed.retain_mut(|closed| {
+                let locked = closed.is_still_locked(clock.now());
+                due.extend((!locked).then(|| Arc::clone(&closed.ear)));
+                locked
+            });
+            if !self.ring(&mut due, number, &clock) || self.is_over(number) {
                 return;
             }
         }
+    }
+
+    /// Rings those that are due, and looks at the lock of the last one itself. Says whether this
+    /// thread still is the one that listens.
+    fn ring(&self, due: &mut Vec<Arc<Ear>>, number: u64, clock: &Clock) -> bool {
+        let Some(last) = due.pop() else { return true };
+        due.retain(|ear| !ear.waker.is(&last.waker));
+        due.drain(..).for_each(|ear| ear.ring());
+        let Some(chore) = last.waker.wake_here() else { return true };
+        self.state.lock().away_since = Some(clock.now());
+        drop(last);
+        chore();
+        let mut state = self.state.lock();
+        let listens = state.threads == number;
+        if listens {
+            state.away_since = None;
+        }
+        listens
     }
 
     /// Who is to hear of what has happened.
@@ -217,8 +283,8 @@ impl Listener {
         let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
         let mut reader = Reader::new(inotify, &mut buffer);
         let mut heard = Vec::new();
-        let mut slot = self.instance.lock();
-        let Some(instance) = &mut *slot else { return heard };
+        let mut state = self.state.lock();
+        let Some(instance) = &mut state.instance else { return heard };
         // One buffer at most, so that the ears are not kept waiting.
         while let Ok(event) = reader.next() {
             let name = event.file_name().map(|name| name.to_bytes());
@@ -230,13 +296,16 @@ impl Listener {
         heard
     }
 
-    fn is_over(&self) -> bool {
-        let mut slot = self.instance.lock();
-        let idle = slot.as_ref().is_none_or(|instance| {
+    fn is_over(&self, number: u64) -> bool {
+        let mut state = self.state.lock();
+        if state.threads != number {
+            return true;
+        }
+        let idle = state.instance.as_ref().is_none_or(|instance| {
             instance.adding == 0 && instance.ears.values().all(Vec::is_empty)
         });
         if idle {
-            *slot = None;
+            state.instance = None;
         }
         idle
     }
@@ -305,14 +374,13 @@ impl Closed {
         Self { ear, try_at: now, wait: FIRST_WAIT }
     }
 
-    /// Rings when the lock is free, or when it is no use to wait for that any more.
+    /// Until the lock is free, or it is no use to wait for that any more.
     fn is_still_locked(&mut self, now: Instant) -> bool {
         if now < self.try_at {
             return true;
         }
         let tries = if self.wait == FIRST_WAIT { TRIES_AT_ONCE } else { 1 };
         if self.is_free(tries) || self.wait > LONGEST_WAIT {
-            self.ear.ring();
             return false;
         }
         self.try_at = now + self.wait;

@@ -241,6 +241,25 @@ impl<T> Receiver<T> {
         })
     }
 
+    /// How many messages there is room for; one that never gets any has none.
+    pub fn capacity(&self) -> Option<usize> {
+        let capacity = self.0.as_ref().map_or(0, |channel| channel.0.lock().capacity);
+        (capacity < usize::MAX).then_some(capacity)
+    }
+
+    /// Whether nothing waits to be received.
+    pub fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(|channel| channel.0.lock().queue.is_empty())
+    }
+
+    /// Whether both receive from one channel, or never anything.
+    pub fn same_channel(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+
     /// Waits for a message, or until the patience of the schedule is over.
     ///
     /// # Errors
@@ -364,6 +383,11 @@ impl<'a> Select<'a> {
     pub fn send<T>(&mut self, sender: &'a Sender<T>) -> usize {
         self.operations.push(sender);
         self.operations.len() - 1
+    }
+
+    /// Waits, and receives nothing.
+    pub fn ready(&mut self) -> usize {
+        self.select().index
     }
 
     /// Waits.

@@ -154,6 +154,21 @@ fn a_companion_that_is_given_up_proves_nothing() {
 }
 
 #[test]
+fn a_companion_that_somebody_has_closed_stands_in_no_claim() {
+    let runtime = Runtime::new();
+    let (mut holder, entry) = holder(&runtime);
+    let companion = holder.companion().unwrap().clone();
+    unlock(&companion);
+    let other = tempfile::tempfile().unwrap();
+    holder.set_companion(companion.replaced_by(other.try_clone().unwrap()));
+    assert_eq!(runtime.same_host().look(&entry), Liveness::Dead);
+    assert_eq!(holder.facts(), None);
+    assert_eq!(runtime.same_host().look(&entry), Liveness::Unknown);
+    holder.confirmed(Slot::of(HERE, 1), END);
+    assert_eq!(other.metadata().unwrap().len(), 0, "nothing is written into another's file");
+}
+
+#[test]
 fn what_is_not_exactly_the_holders_companion_proves_nothing() {
     let runtime = Runtime::new();
     let (holder, entry) = holder(&runtime);
