@@ -348,6 +348,11 @@ fn an_order_to_begin_that_a_guard_reads_late_starts_nothing() {
 
 /// The copy of a guard between its birth and COMMAND stands still while `strace` delays its `call`.
 fn with_slow_start(call: &str, setup: Setup) -> Option<Guard> {
+    with_slow_start_under(":", call, setup)
+}
+
+/// The same in a shell that has done `first`.
+fn with_slow_start_under(first: &str, call: &str, setup: Setup) -> Option<Guard> {
     if !can_trace() {
         return None;
     }
@@ -357,7 +362,8 @@ fn with_slow_start(call: &str, setup: Setup) -> Option<Guard> {
     control::send_with(&elect, begin(setup.term), b"name\0/lock", &[stdin.as_fd()]).unwrap();
     let delay = format!("inject={call}:delay_enter=900000");
     let guard = guard_command(&place, setup.kill_after, setup.loss_grace);
-    let process = Command::new("strace")
+    let process = Command::new("sh")
+        .args(["-c", &format!("{first}; exec \"$@\""), "sh", "strace"])
         .args(["-f", "-qq", "-o", "/dev/null", "-e", &delay])
         .arg(elect_path())
         .args(guard.get_args())
@@ -375,6 +381,15 @@ fn a_copy_of_the_guard_that_is_late_for_its_term_does_not_become_the_command() {
     let Some(mut late) = with_slow_start("getppid", setup) else { return };
     // By its own look at the lease, or told to end by its guard: whichever is first.
     assert!(matches!(late.code(), Some(76 | 143)));
+    assert!(!late.place.path("ran").exists());
+}
+
+#[test]
+fn a_copy_of_the_guard_that_ignores_sigterm_does_not_become_the_command_in_the_grace() {
+    // Whoever has started `elect` ignores it, so the guard's word at the deadline ends nothing.
+    let setup = guard("touch ran").term(SHORT);
+    let Some(mut late) = with_slow_start_under("trap '' TERM", "getppid", setup) else { return };
+    assert_eq!(late.code(), Some(76));
     assert!(!late.place.path("ran").exists());
 }
 
@@ -415,5 +430,30 @@ fn a_command_that_is_missing_or_not_executable_has_its_code() {
         assert_eq!(output.status.code(), Some(code), "{command}");
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(message.contains(command), "{message}");
+    }
+}
+
+#[test]
+fn a_guard_that_has_no_room_for_the_companion_starts_nothing() {
+    // Under each of these limits something is lost, and what it is depends on what is open.
+    for limit in 5..=10 {
+        let place = Place::new();
+        let (elect, theirs) = control::pair().unwrap();
+        let companion = tempfile::tempfile().unwrap();
+        let stdin = std::io::stdin();
+        let files = [stdin.as_fd(), companion.as_fd()];
+        control::send_with(&elect, begin(PATIENCE), b"name\0/lock", &files).unwrap();
+        let guard = guard_command(&place, LONG, LONG);
+        let mut process = Command::new("sh")
+            .args(["-c", &format!("ulimit -n {limit}; exec \"$@\""), "sh", elect_path()])
+            .args(guard.get_args())
+            .args(["--", "touch", "ran"])
+            .current_dir(&place)
+            .stdin(Stdio::from(theirs))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        assert_eq!(wait_for_exit(&mut process).code(), Some(125), "{limit} files");
+        assert!(!place.path("ran").exists(), "{limit} files");
     }
 }

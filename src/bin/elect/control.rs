@@ -11,8 +11,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::cmsg_space;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+    sendmsg, socketpair,
 };
 
 /// A kind and two numbers.
@@ -119,6 +120,8 @@ pub struct Cargo {
     pub text: Vec<u8>,
     /// Open files, closed on exec.
     pub files: Vec<File>,
+    /// All that was sent has come. A file is lost where this process may open no more.
+    pub is_whole: bool,
 }
 
 /// What a look at the socket found.
@@ -181,8 +184,10 @@ fn receive_with<M: Message>(socket: impl AsFd, flags: RecvFlags) -> Received<M> 
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut slices = [IoSliceMut::new(&mut bytes)];
     let flags = flags | RecvFlags::CMSG_CLOEXEC;
-    let received = match recvmsg(socket, &mut slices, &mut ancillary, flags) {
-        Ok(message) => message.bytes,
+    let (received, is_whole) = match recvmsg(socket, &mut slices, &mut ancillary, flags) {
+        Ok(message) => {
+            (message.bytes, !message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC))
+        }
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Received::Nothing,
         // Any other error means that no order can come any more, which is what a close means.
         Err(_) => return Received::Closed,
@@ -193,7 +198,9 @@ fn receive_with<M: Message>(socket: impl AsFd, flags: RecvFlags) -> Received<M> 
     let text = bytes[MESSAGE_BYTES..received].to_vec();
     let number = |first| u64::from_le_bytes(std::array::from_fn(|i| bytes[first + i]));
     match M::decode(bytes[0], [number(1), number(9)]) {
-        Some(message) => Received::Message(message, Cargo { text, files: files(&mut ancillary) }),
+        Some(message) => {
+            Received::Message(message, Cargo { text, files: files(&mut ancillary), is_whole })
+        }
         None => Received::Closed,
     }
 }

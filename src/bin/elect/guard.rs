@@ -27,7 +27,7 @@ use rustix::process::{
 };
 use signal_hook::consts::SIGCHLD;
 
-use crate::control::{self, Order, Received, Report};
+use crate::control::{self, Cargo, Order, Received, Report};
 use crate::guard::plan::{Action, Event, Plan};
 use crate::names::Names;
 use crate::start::Start;
@@ -127,7 +127,7 @@ impl Guard {
         let _ = rustix::thread::set_name(c"leader-guard");
         let child_signals = child_signals()?;
         let (lease, grace) = (Timer::new()?, Timer::new()?);
-        let Some(begin) = wait_for_begin() else { return Ok(None) };
+        let Some(begin) = wait_for_begin()? else { return Ok(None) };
         lease.set_at(begin.deadline)?;
         let companion = begin.companion.map(inheritable).transpose()?;
         let terminal = Pid::from_raw(args.lender).and_then(Terminal::of);
@@ -139,7 +139,7 @@ impl Guard {
             command: &args.command,
             token: begin.token,
             names: &begin.names,
-            lease: &lease,
+            deadline: begin.deadline,
             terminal: terminal.as_ref(),
             held_back,
         };
@@ -369,18 +369,30 @@ struct Begin {
 }
 
 /// `None` where `elect` ended first. Nothing else can happen to this process meanwhile.
-fn wait_for_begin() -> Option<Begin> {
+fn wait_for_begin() -> io::Result<Option<Begin>> {
     loop {
         match control::receive(control_socket()) {
             Received::Message(Order::Begin { deadline, token }, cargo) => {
-                let names = Names::read(&cargo.text)?;
-                let mut files = cargo.files.into_iter();
-                let (stdin, companion) = (files.next()?, files.next());
-                return Some(Begin { deadline, token, names, stdin, companion });
+                return begin(deadline, token, cargo).map(Some);
             }
             Received::Nothing => {}
-            Received::Message(..) | Received::Closed => return None,
+            Received::Message(..) | Received::Closed => return Ok(None),
         }
+    }
+}
+
+/// Refuses an order that is not whole: without the companion's descriptor, which the record speaks
+/// of, COMMAND could outlive the proof that it has ended.
+fn begin(deadline: u64, token: u64, cargo: Cargo) -> io::Result<Begin> {
+    let names = Names::read(&cargo.text).filter(|_| cargo.is_whole);
+    let mut files = cargo.files.into_iter();
+    match (names, files.next(), files.next()) {
+        (Some(names), Some(stdin), companion) => {
+            Ok(Begin { deadline, token, names, stdin, companion })
+        }
+        _ => Err(io::Error::other(
+            "a file that comes with the order to begin was lost; let it open more (ulimit -n)",
+        )),
     }
 }
 

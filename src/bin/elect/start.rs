@@ -30,8 +30,8 @@ pub struct Start<'a> {
     pub token: u64,
     /// What COMMAND is told of its candidate.
     pub names: &'a Names,
-    /// Is over when the term is.
-    pub lease: &'a Timer,
+    /// The term is valid until this instant, in nanoseconds of the boot clock.
+    pub deadline: u64,
     /// The terminal that COMMAND gets.
     pub terminal: Option<&'a Terminal>,
     /// The signals that the guard holds back and COMMAND must not.
@@ -66,11 +66,11 @@ impl Start<'_> {
     fn become_command(&self, guard: Pid, stdin: File) -> u8 {
         let program = &self.command[0];
         let error = match self.prepare(guard) {
-            Ok(()) if self.lease.is_over() => {
+            Ok(lease) if lease.is_over() => {
                 eprintln!("elect: {} not started: the term is over", program.display());
                 return exit::LOST;
             }
-            Ok(()) => Command::new(program)
+            Ok(_) => Command::new(program)
                 .args(&self.command[1..])
                 .env("ELECT_LOCK", &self.names.lock)
                 .env("ELECT_IDENTITY", &self.names.identity)
@@ -89,8 +89,10 @@ impl Start<'_> {
         }
     }
 
-    /// All that comes before COMMAND but for the last look at the lease.
-    fn prepare(&self, guard: Pid) -> io::Result<()> {
+    /// All that comes before COMMAND but for the last look at the lease, by a timer that is over
+    /// when the term is. The guard's own would not do: a copy shares it, and after a loss the guard
+    /// sets it to the end of the grace.
+    fn prepare(&self, guard: Pid) -> io::Result<Timer> {
         set_parent_process_death_signal(Some(Signal::KILL))?;
         // A guard that died before that call sends no signal any more.
         if getppid() != Some(guard) {
@@ -103,6 +105,8 @@ impl Start<'_> {
         // What the guard has sent meanwhile ends this process here, by the signal's default: from
         // its copy on it holds nothing of the guard's back that would be lost.
         self.held_back.thread_unblock()?;
-        Ok(())
+        let lease = Timer::new()?;
+        lease.set_at(self.deadline)?;
+        Ok(lease)
     }
 }
