@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, after, bounded, never, select};
+use crossbeam_channel::{Receiver, Sender, TrySendError, after, bounded, never, select};
 use log::LevelFilter;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::waiting::{self, Waiting};
 
@@ -22,6 +23,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long clearing the line may hold COMMAND up.
 const PATIENCE_TO_CLEAR: Duration = Duration::from_millis(100);
+
+/// A pipe that has any room has this much.
+const PIPE_ROOM: usize = 4096;
 
 /// Between two changes of the line that tells for how long.
 const TICK: Duration = Duration::from_secs(1);
@@ -70,8 +74,9 @@ impl Output {
         Ok(output)
     }
 
-    /// To the thread, which is started where this is the first. A full queue, or a system that has
-    /// no room for a thread: nobody reads, and waiting is what must not happen.
+    /// To the thread, which is started where this is the first. A full queue: nobody reads, and
+    /// waiting is what must not happen. A system that has no room for a thread may be the very
+    /// thing to tell, so then a line is written here.
     fn request(&self, request: Request) -> bool {
         let requests = self.requests.get_or_init(|| {
             let (requests, queue) = bounded(QUEUE);
@@ -81,7 +86,14 @@ impl Output {
             let _ = writer.spawn(move || page.write_all(&queue));
             requests
         });
-        requests.try_send(request).is_ok()
+        match requests.try_send(request) {
+            Ok(()) => true,
+            Err(TrySendError::Disconnected(Request::Line(line))) => {
+                write_without_waiting(&line);
+                false
+            }
+            Err(_) => false,
+        }
     }
 
     /// Waits until all is written, but not long: nobody may be reading.
@@ -206,6 +218,16 @@ impl Page {
         if std::mem::take(&mut self.drawn) {
             write_bytes(waiting::CLEAR);
         }
+    }
+}
+
+/// Nothing where standard error has no room. So much of a line as a pipe takes that has some.
+fn write_without_waiting(line: &[u8]) {
+    let stderr = rustix::stdio::stderr();
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];
+    if poll(&mut polled, Some(&at_once)).is_ok_and(|ready| ready > 0) {
+        let _ = rustix::io::write(stderr, &line[..line.len().min(PIPE_ROOM)]);
     }
 }
 
