@@ -91,10 +91,8 @@ impl Spare {
     pub fn begin(self, begin: Order, names: &Names) -> io::Result<Guarded> {
         match self.tell_to_begin(begin, names) {
             Ok(()) => Ok(Guarded { spare: self, status: None }),
-            Err(error) => {
-                self.dismiss();
-                Err(error)
-            }
+            // Where it could not be started, its closed socket is not the news.
+            Err(error) => Err(self.dismiss().unwrap_or(error)),
         }
     }
 
@@ -110,13 +108,19 @@ impl Spare {
         control::send_with(&self.control, begin, &names.to_text(), &files)
     }
 
-    /// Ends a guard that is not needed, and waits for that. It has nothing below it.
-    pub fn dismiss(self) {
+    /// Ends a guard that is not needed, and waits for that. It has nothing below it. Returns why it
+    /// could not be started, if it could not.
+    pub fn dismiss(self) -> Option<io::Error> {
         // A guard whose start hangs, as on a file system that does, will end by this.
         let _ = shutdown(&self.control, Shutdown::Both);
-        if let Ok(Ok(mut guard)) = self.guard.recv_timeout(LONGEST_START) {
-            let _ = guard.kill();
-            let _ = guard.wait();
+        match self.guard.recv_timeout(LONGEST_START) {
+            Ok(Ok(mut guard)) => {
+                let _ = guard.kill();
+                let _ = guard.wait();
+                None
+            }
+            Ok(Err(error)) => Some(error),
+            Err(_) => None,
         }
     }
 }
@@ -248,5 +252,27 @@ fn listen(control: &OwnedFd, tell: &Sender<Report>) {
             Received::Nothing => {}
             Received::Closed => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guard_that_could_not_be_started_says_why_when_its_term_begins() {
+        let plan = Plan {
+            // Longer than an argument may be.
+            command: vec!["x".repeat(1 << 20).into()],
+            kill_after: Duration::ZERO,
+            loss_grace: Duration::ZERO,
+            same_host: false,
+        };
+        let spare = Spare::start(&plan).unwrap();
+        assert!(spare.reports.recv().is_err(), "it was started");
+        let names = Names { identity: String::new(), lock: "/lock".into() };
+        let begin = Order::Begin { deadline: u64::MAX, token: 1 };
+        let error = spare.begin(begin, &names).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ArgumentListTooLong, "{error}");
     }
 }
