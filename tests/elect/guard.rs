@@ -318,6 +318,9 @@ fn a_guard_that_is_not_told_to_begin_starts_nothing_and_ends_with_elect() {
     wait_until("a guard that waits", || {
         std::fs::read_to_string(&name).is_ok_and(|name| name.trim_end() == "leader-guard")
     });
+    // Or a copy of it could not become COMMAND.
+    let threads = std::fs::read_dir(format!("/proc/{}/task", process.id())).unwrap();
+    assert_eq!(threads.count(), 1);
     // What ends `elect` says nothing to a guard that waits either.
     for number in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
         signal(pid_of(&process), number);
