@@ -33,7 +33,7 @@ use desk::LockClient;
 use elections::{Elections, Foreign, Serves};
 use engine::Engine;
 pub use handle::ElectorHandle;
-use handle::{Current, Done, RunState, Running, Shared};
+use handle::{Done, RunState, Running, Shared};
 use inbox::{Line, Outlet};
 pub use leadership::Leadership;
 use lock_threads::LockThreads;
@@ -50,7 +50,6 @@ pub struct LeaderElector {
     clock: Clock,
     describe: Arc<str>,
     wake_ups: Receiver<()>,
-    current: Arc<Current>,
     shared: Arc<Shared>,
     threads: Mutex<Threads>,
 }
@@ -72,9 +71,9 @@ impl LeaderElector {
     /// Every mistake in the settings is found here.
     pub fn new(mut config: Config) -> Result<Self, ConfigError> {
         config.validate()?;
-        let current = Arc::new(Current::default());
+        let shared = Arc::new(Shared::new(config.clock.clone()));
         // One who is woken that way needs no thread between.
-        let wake_ups = match config.lock.wake_with(current.waker()) {
+        let wake_ups = match config.lock.wake_with(shared.waker()) {
             true => never(),
             false => config.lock.wake_ups(),
         };
@@ -83,8 +82,7 @@ impl LeaderElector {
             callbacks: config.callbacks,
             describe: config.lock.describe().into(),
             wake_ups,
-            current,
-            shared: Arc::new(Shared::new(config.clock.clone())),
+            shared,
             clock: config.clock,
             threads: Mutex::new(Threads {
                 lock: Some(config.lock),
@@ -235,7 +233,7 @@ impl LeaderElector {
         let (lock_threads, lock, worker) = self.threads.lock().ready(self)?;
         let (line, inbox) = Line::new();
         let state = RunState::new(Outlet::new(Arc::clone(&line), 0), worker);
-        self.current.set(&state);
+        self.shared.set_current(&state);
         let done = Done::new(&state);
         let (shared, clock) = (Arc::clone(&self.shared), self.clock.clone());
         let ready_ahead = true;

@@ -122,3 +122,10 @@ fn job_array_records_one_success_for_good() {
     expect_in_order(&lines, &parts);
     assert_eq!(run(), ["6 tasks: 0 succeeded, 0 failed, 6 found it done"]);
 }
+
+#[test]
+fn the_shards_of_a_worker_that_leaves_go_to_the_next() {
+    let lines = lines_of(example("pool"));
+    expect_in_order(&lines, &["the second one on []", "has left: the second one works on [(0, 3)"]);
+    assert!(lines[0].starts_with("the first one works on [(0, 1)"), "{lines:#?}");
+}

@@ -27,7 +27,10 @@ const ENOSPC: i32 = 28;
 const EROFS: i32 = 30;
 const EMLINK: i32 = 31;
 const ETIMEDOUT: i32 = 110;
+const EDQUOT: i32 = 122;
 const ESTALE: i32 = 116;
+
+const ERRORS: [i32; 9] = [EPERM, EIO, EACCES, ENOSPC, EROFS, EMLINK, ETIMEDOUT, ESTALE, EDQUOT];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
@@ -305,7 +308,7 @@ fn a_fault_at_any_call_leaves_a_lock_that_works() {
     for beginning in BEGINNINGS {
         for end in [Intent::Release, Intent::Complete] {
             for at in 0..calls_of_a_life(beginning, end) {
-                for errno in [EPERM, EIO, EACCES, ENOSPC, EROFS, EMLINK, ETIMEDOUT, ESTALE] {
+                for errno in ERRORS {
                     suffer(beginning, end, at, Fault::Fails(errno));
                     suffer(beginning, end, at, Fault::Lies(errno));
                     lives += 2;
@@ -322,7 +325,7 @@ fn a_fault_at_any_call_leaves_a_lock_that_works() {
 /// Seen on GlusterFS: the hundredth link fails with ENOSPC. A term must survive that.
 #[test]
 fn a_term_goes_on_where_links_are_few() {
-    for errno in [EMLINK, ENOSPC, EPERM] {
+    for errno in [EMLINK, ENOSPC, EDQUOT, EPERM] {
         let bench = Bench::new();
         let options = FileLock::options().clock(bench.clock.clone());
         let store = FewLinks { store: options.store(&bench.path()), names: 0, most: 3, errno };

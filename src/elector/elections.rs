@@ -103,6 +103,8 @@ pub(super) struct Elections {
     stalled: Option<(u64, Instant)>,
     /// Until when the election thread sleeps; `None` while it doesn't, or was told to look.
     sleeps_until: Option<Instant>,
+    /// That is so soon because it looks after the lock threads.
+    supervises: bool,
     /// Another thread than that has them in its hands.
     visited: bool,
 }
@@ -154,6 +156,7 @@ impl Elections {
             serves,
             stalled: None,
             sleeps_until: None,
+            supervises: false,
             visited: false,
         }
     }
@@ -189,6 +192,7 @@ impl Elections {
             return None;
         }
         let look_again = self.supervise();
+        self.supervises = look_again.is_some();
         let deadline = self.deadlines.next().into_iter().chain(look_again).min();
         self.sleeps_until = Some(deadline.unwrap_or(Instant::from_nanos(u64::MAX)));
         let foreign = match &self.serves {
@@ -203,9 +207,11 @@ impl Elections {
     /// and gives it back. With `serves_itself` that thread will ask the lock, if it is to be asked.
     pub(super) fn visit(&mut self, input: Input, serves_itself: bool) -> Result<Visit, Input> {
         // What has come before must not be overtaken: not in the inbox, nor a result by the return
-        // of the work that has sent it.
-        let may_overtake = matches!(input, Input::Reply(..) | Input::WakeUp(_));
-        if !self.inbox.is_empty() || self.is_handed_over && !may_overtake {
+        // of the work that has sent it. And a thread of the user's, whose priority may be low, must
+        // not hold up other elections than its own.
+        let of_the_lock = matches!(input, Input::Reply(..) | Input::WakeUp(_));
+        let others_suffer = self.is_handed_over || self.serves_many();
+        if !self.inbox.is_empty() || others_suffer && !of_the_lock {
             return Err(input);
         }
         let id = input.seat();
@@ -217,11 +223,17 @@ impl Elections {
         self.visited = false;
         let is_over = self.seats.get(&id).is_some_and(|seat| seat.is_done());
         let earlier = self.deadlines.next() < self.sleeps_until && self.deadlines.next().is_some();
-        let look = is_over || earlier || self.leaders != led;
+        let look = is_over || earlier || self.leaders != led || self.may_hang_unseen();
         if look {
             self.sleeps_until = None;
         }
         Ok(Visit { look: look.then_some(id), desk: self.tools.asking.desk.take() })
+    }
+
+    /// Whether a lock waits for threads after which nobody looks.
+    fn may_hang_unseen(&self) -> bool {
+        let asleep = self.sleeps_until.is_some() && !self.supervises;
+        asleep && self.serves_many() && self.lock_threads.may_hang()
     }
 
     /// Those that have ended.

@@ -26,6 +26,8 @@ pub(super) struct Shared {
     running: AtomicBool,
     /// When the next run may claim.
     held_back_until: Mutex<Option<Instant>>,
+    /// The run in progress of an elector: one after another on the same lock.
+    current: Mutex<Weak<RunState>>,
 }
 
 /// The leader that was seen last.
@@ -42,7 +44,18 @@ impl Shared {
             leader: RwLock::default(),
             running: AtomicBool::new(false),
             held_back_until: Mutex::default(),
+            current: Mutex::default(),
         }
+    }
+
+    /// A waker for the lock of an elector. A run goes on when the elector is dropped, so it is not
+    /// that which keeps this.
+    pub(super) fn waker(self: &Arc<Self>) -> Waker {
+        Waker::of(Arc::downgrade(self))
+    }
+
+    pub(super) fn set_current(&self, run: &Arc<RunState>) {
+        *self.current.lock() = Arc::downgrade(run);
     }
 
     pub(super) fn set_leader(&self, leader: Option<Leader>) {
@@ -204,32 +217,19 @@ impl Wake for Weak<RunState> {
     }
 }
 
-/// The run in progress of an elector, one after another on the same lock.
-#[derive(Default)]
-pub(super) struct Current(Mutex<Weak<RunState>>);
-
-impl Current {
-    pub(super) fn set(&self, run: &Arc<RunState>) {
-        *self.0.lock() = Arc::downgrade(run);
-    }
-
-    pub(super) fn waker(self: &Arc<Self>) -> Waker {
-        Waker::of(Arc::downgrade(self))
-    }
-}
-
-impl Wake for Weak<Current> {
+/// Whichever run of an elector is in progress.
+impl Wake for Weak<Shared> {
     fn wake(&self) -> bool {
-        let Some(current) = self.upgrade() else {
+        let Some(shared) = self.upgrade() else {
             return false;
         };
-        let run = current.0.lock().clone();
+        let run = shared.current.lock().clone();
         run.wake();
         true
     }
 
     fn wake_here(&self) -> Option<Chore> {
-        let run = self.upgrade()?.0.lock().clone();
+        let run = self.upgrade()?.current.lock().clone();
         run.wake_here()
     }
 }

@@ -102,6 +102,13 @@ impl LockThreads {
         Load { backlog, busy }
     }
 
+    /// Whether a lock waits for a thread that may hang. Then somebody has to look after it.
+    pub(super) fn may_hang(&self) -> bool {
+        let state = self.0.0.state.lock();
+        // A single one is taken by the idle thread that was woken for it.
+        !state.desks.is_empty() && (state.active() > 0 || state.desks.len() > 1)
+    }
+
     /// Has another thread help those that are at work: all of them hang.
     pub(super) fn help(&self) {
         let mut state = self.0.0.state.lock();

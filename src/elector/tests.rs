@@ -17,6 +17,7 @@ use crate::term::Term;
 mod ends;
 mod hostile;
 mod pool;
+mod visits;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Long enough for a busy machine, short enough to notice.

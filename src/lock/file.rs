@@ -25,9 +25,11 @@ mod age;
 mod bell;
 pub(crate) mod claim;
 mod companion;
+mod end;
 pub(crate) mod entry;
 pub(crate) mod finish;
 pub(crate) mod layout;
+mod listing;
 mod mount;
 pub(crate) mod observe;
 mod options;
@@ -52,8 +54,7 @@ use crate::sync::channel::Receiver;
 use bell::Bell;
 use claim::{Claim, Predecessor};
 pub use companion::Companion;
-use entry::{Decoded, Entry, Text, decode};
-use finish::Finish;
+use entry::{Entry, Text};
 use layout::{MAX_GENERATION, name_of};
 pub use mount::{FileSystem, FileSystemKind};
 use observe::{Content, Head, Observe, Sight};
@@ -61,7 +62,7 @@ pub use options::FileLockOptions;
 use renew::Renew;
 use same_host::SameHost;
 use slot::Slot;
-use step::{Class, DirectoryId, Fault, Next, Op, Reply, Step};
+use step::{Class, DirectoryId, Fault, Next, Reply, Step};
 use store::Store;
 use sweep::{Memory, REMOVALS_A_CLAIM, REMOVALS_A_RENEWAL, Sweep, Swept};
 use wake::Listener;
@@ -99,9 +100,6 @@ pub struct FileLock {
     was_writable: bool,
 }
 
-/// How far below a corrupt head a readable record is looked for.
-const LOOK_BELOW: u64 = 64;
-
 /// The term that this lock has acquired.
 #[derive(Clone, Debug)]
 struct Term {
@@ -112,6 +110,8 @@ struct Term {
     /// The last generation that is known to be this term's.
     generation: u64,
     confirmed_at: Instant,
+    /// Until when the lease lasts as the companion says it, or earlier than that.
+    noted_until: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -297,8 +297,8 @@ impl FileLock {
         // May look at directories that hang, though nothing of the lock does.
         let holder = self.same_host.facts();
         let entry = self.entry(record, seen, holder);
-        self.check_room(&entry)?;
         let text = self.encode(&entry)?;
+        self.check_room(&entry, &text)?;
         let started = self.clock.now();
         let budget = budget.saturating_sub(started.since(asked));
         let mut step = Claim::new(after, text.clone(), budget)
@@ -316,7 +316,13 @@ impl FileLock {
             self.error(fault)
         })?;
         self.never_written = false;
-        self.won(claimed.directory, generation, text, entry, started, budget);
+        self.won(claimed.directory, generation, text, entry, started);
+        // Otherwise a sweep would list, and find nothing to do.
+        if self.memory.allows_a_sweep(self.clock.now(), step.names()) {
+            let (directory, most) = (claimed.directory, REMOVALS_A_CLAIM);
+            let until = started + budget / 2;
+            self.due = Some(Due { directory, head: generation, most, until });
+        }
         Ok(Revision(generation))
     }
 
@@ -345,7 +351,6 @@ impl FileLock {
         text: Text,
         entry: Entry,
         started: Instant,
-        budget: Duration,
     ) {
         let now = self.clock.now();
         // A claim has shown that nothing higher stands there.
@@ -353,7 +358,8 @@ impl FileLock {
         self.memory.note(directory, generation, now);
         let confirmed_at = now;
         let lease = entry.record.lease_duration;
-        self.same_host.confirmed(Slot::of(directory, generation), started + lease);
+        let noted_until = started + lease;
+        self.same_host.confirmed(Slot::of(directory, generation), noted_until);
         self.head = Some(Box::new(Head {
             directory,
             generation,
@@ -362,10 +368,9 @@ impl FileLock {
             read_at: now,
             listed_at: started,
         }));
+        let token = generation;
         self.term =
-            Some(Term { directory, token: generation, text, lease, generation, confirmed_at });
-        let until = started + budget / 2;
-        self.due = Some(Due { directory, head: generation, most: REMOVALS_A_CLAIM, until });
+            Some(Term { directory, token, text, lease, generation, confirmed_at, noted_until });
     }
 
     fn renew(
@@ -382,7 +387,14 @@ impl FileLock {
         if let Some(term) = &mut self.term {
             term.generation = renewed;
             term.confirmed_at = self.clock.now();
-            self.same_host.confirmed(Slot::of(directory, term.token), started + term.lease);
+            let until = started + term.lease;
+            // Never later than it lasts; and a candidate that comes need not know to the second.
+            if until.since(term.noted_until) >= term.lease / 3 {
+                term.noted_until = until;
+                self.same_host.confirmed(Slot::of(directory, term.token), until);
+            } else {
+                self.same_host.check();
+            }
             self.memory.note(directory, renewed, term.confirmed_at);
         }
         let until = started + budget / 2;
@@ -424,62 +436,6 @@ impl FileLock {
             return Err(foreign(self));
         }
         Ok(term.clone())
-    }
-
-    fn finish(
-        &mut self,
-        intent: Intent,
-        record: &LeaderElectionRecord,
-        expected: Option<Revision>,
-        budget: Duration,
-    ) -> Result<Revision, LockError> {
-        let (directory, after, seen_at) = match self.own_term(record, expected) {
-            Ok(term) => {
-                self.same_host.ended(Slot::of(term.directory, term.token));
-                (term.directory, term.generation, term.confirmed_at)
-            }
-            Err(_) => {
-                // Not a term of this lock: as after a completion that is to be forgotten.
-                self.expect(expected)?;
-                let Some(head) = &self.head else {
-                    let failure = Failure::new("write", self.path.display())
-                        .hint("there is no record to follow");
-                    return Err(LockError::Conflict(failure));
-                };
-                (head.directory, head.generation, head.read_at)
-            }
-        };
-        let mut record = record.clone();
-        if self.term.is_none() && self.head.as_ref().is_some_and(|head| head.is_corrupt()) {
-            // Somebody may lead behind it, and will not see it before the next renewal.
-            record.lease_duration = self.lease_below(after);
-        }
-        record.fencing_token = record.fencing_token.or(Some(after));
-        record.renewals = 0;
-        let text = self.encode_new(record, Some((after, seen_at)))?;
-        self.next_generation(after)?;
-        let mut step = match intent {
-            Intent::Complete => Finish::complete(directory, after, text, budget, self.durable),
-            _ => Finish::release(directory, after, text, budget),
-        };
-        let finished = self.run(&mut step).map_err(|fault| self.error(fault))?;
-        self.term = None;
-        self.head = None;
-        Ok(Revision(finished))
-    }
-
-    /// The lease of the newest record below `generation` that can be read; the longest of all if
-    /// none can.
-    fn lease_below(&mut self, generation: u64) -> Duration {
-        self.store.perform(&Op::Open);
-        for below in (generation.saturating_sub(LOOK_BELOW).max(1)..generation).rev() {
-            if let Reply::Text(text) = self.store.perform(&Op::Read(below))
-                && let Decoded::Entry(entry) = decode(&text)
-            {
-                return entry.record.lease_duration;
-            }
-        }
-        MAX_LEASE_DURATION
     }
 
     /// Checks that `expected` is what the last look showed: it stands for the exact version, nonce

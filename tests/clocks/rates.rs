@@ -69,7 +69,7 @@ fn lose(place: &Place, lag: &Lag, last: Line, command: Pid) -> (Line, Result<usi
     (next, if stood_still { Err(refused) } else { Ok(refused) })
 }
 
-#[test]
+#[cfg_attr(rustix_use_libc, test)]
 fn inside_the_bound_no_two_lead_at_once() {
     for (slow, fast) in [(0.96, 1.04), (0.951, 1.049)] {
         let refused = lose_leaders(slow, fast);
@@ -78,7 +78,7 @@ fn inside_the_bound_no_two_lead_at_once() {
     }
 }
 
-#[test]
+#[cfg_attr(rustix_use_libc, test)]
 fn outside_the_bound_two_can_lead_at_once_and_fencing_refuses_the_older() {
     let refused = lose_leaders(0.8, 1.25);
     // The slow clock still allows what the fast one has long given up.

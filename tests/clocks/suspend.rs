@@ -9,7 +9,7 @@ use crate::support::{Place, is_alive, now, pause, wait_until};
 /// More than a lease, and nothing like it passes in truth.
 const SUSPEND: Duration = Duration::from_secs(100);
 
-#[test]
+#[cfg_attr(rustix_use_libc, test)]
 fn a_leader_that_was_suspended_for_long_leads_no_more() {
     let place = Place::new();
     let leader = Machine::start(&place, "a", 1.0);
@@ -26,7 +26,7 @@ fn a_leader_that_was_suspended_for_long_leads_no_more() {
     assert_eq!(ledger::refused(&ledger::lines(&place)), []);
 }
 
-#[test]
+#[cfg_attr(rustix_use_libc, test)]
 fn a_candidate_that_was_suspended_looks_again_before_it_claims() {
     let place = Place::new();
     let leader = Machine::start(&place, "a", 1.0);
@@ -43,7 +43,7 @@ fn a_candidate_that_was_suspended_looks_again_before_it_claims() {
     assert!(!leader.log().contains("lost"), "{}", leader.log());
 }
 
-#[test]
+#[cfg_attr(rustix_use_libc, test)]
 fn a_leader_and_a_candidate_that_were_suspended_together_do_not_both_go_on() {
     let place = Place::new();
     let leader = Machine::start(&place, "a", 1.0);

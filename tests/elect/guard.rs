@@ -203,6 +203,21 @@ fn a_command_may_clean_up_when_it_is_stopped_even_if_it_was_suspended() {
 }
 
 #[test]
+fn what_a_command_that_is_stopped_leaves_in_its_group_is_told_once() {
+    let script = "sh -c 'trap \"echo told >> told; [ -e go ] && exit\" TERM; echo $$ > pid
+        while :; do sleep 0.01; done' & exec sleep 600";
+    let mut guard = guard(script).start();
+    guard.pid("pid");
+    guard.order(Order::Stop);
+    wait_until("word of it", || !guard.place.read("told").is_empty());
+    let told = now();
+    wait_until("a second word, which must not come", || now() - told > SHORT);
+    assert_eq!(guard.place.read("told"), "told\n");
+    signal(guard.pid("pid"), Signal::KILL);
+    assert_eq!(guard.code(), Some(128 + 15));
+}
+
+#[test]
 fn when_elect_is_gone_everything_ends_even_what_left_the_session() {
     let script = "echo $$ > pid
         setsid sh -c 'trap \"\" TERM HUP; echo $$ > escaped; while :; do sleep 0.01; done' &

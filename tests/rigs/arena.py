@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 
-from hosts import Ledger
+from hosts import Ledger, Starved
 from judge import Failed
 
 LEASE = 2.0
@@ -14,6 +14,8 @@ LEASE = 2.0
 CANDIDATES = 3
 # The longest that a fault lasts.
 SPAN = 1.75 * LEASE
+# Faults of more than one candidate.
+WORLDLY = ("cut", "server", "machine", "full", "read-only")
 # How long whoever was frozen as a whole may go on until its guard has killed it. Such lines are
 # what a fencing token is for; they are counted apart. The second is for a busy machine.
 MOMENT, LONGER_MOMENT = 0.75, 3.0
@@ -21,8 +23,8 @@ MOMENT, LONGER_MOMENT = 0.75, 3.0
 # NFS client that was cut off tries its server again only after up to a minute.
 BOUND = {"nfs3": 75.0, "nfs4": 75.0}
 SHORTER_BOUND = 20.0
-EXPORT = "10.9.0.0/16:/export"
-EXPORT_OPTIONS = "sync,no_subtree_check,no_root_squash,fsid=0"
+# What ends a run: a rig that does not obey is among these.
+TROUBLE = (Failed, subprocess.TimeoutExpired, OSError)
 
 # By builtins alone: forks would keep an emulated machine busy with nothing else.
 WRITER = """# Led: writes a line of token, microseconds and name to a place of this host's own.
@@ -50,19 +52,26 @@ done
 
 
 class World:
-    """What concerns all locks at once: one such fault at a time, and when the last one ended."""
+    """What concerns all locks at once: one such fault of a place at a time, and since when all is
+    calm; None while it is not."""
 
     def __init__(self):
-        self.lock, self.calm = threading.Lock(), 0.0
+        self.places = {place: threading.Lock() for place in ("server", "a", "b")}
+        self.guard, self.troubles, self.calm = threading.Lock(), 0, 0.0
 
     @contextlib.contextmanager
-    def trouble(self):
-        with self.lock:
-            self.calm = None
+    def trouble(self, place="server"):
+        with self.places[place]:
+            with self.guard:
+                self.troubles += 1
+                self.calm = None
             try:
                 yield
             finally:
-                self.calm = time.time()
+                with self.guard:
+                    self.troubles -= 1
+                    if self.troubles == 0:
+                        self.calm = time.time()
 
 
 class Lane:
@@ -95,16 +104,26 @@ class Lane:
             time.sleep(0.03)
         raise Failed(f"nobody leads {limit} s after a fault of {self.path} was over")
 
-    def fault(self):
-        """One fault, and its end; then somebody must lead again."""
+    def faults(self, number):
+        """So many faults beside each other, and their end; then somebody must lead again."""
         leader = self.last_line()[2].split(".")[0]
         name = leader if self.dice.random() < 0.7 else self.dice.choice(self.names)
-        kind = self.dice.choice(self.arena.kinds)
-        span, pause = self.dice.uniform(0.3, SPAN), self.dice.uniform(0.0, LEASE / 2)
-        getattr(self, "do_" + kind.replace("-", "_"))(name, span)
+        # No candidate twice: to thaw one that was killed would find its successor.
+        others = self.dice.sample([other for other in self.names if other != name], number - 1)
+        drawn = [(self.dice.choice(self.arena.kinds), who, self.dice.uniform(0.3, SPAN))
+                 for who in [name, *others]]
+        pause = self.dice.uniform(0.0, LEASE / 2)
+        beside_each_other([lambda fault=fault: self.fault(*fault) for fault in drawn])
         over = time.time()
-        self.arena.count(kind, name, self.wait_for_leader(over))
+        gap = self.wait_for_leader(over)
+        for kind, who, _span in drawn:
+            self.arena.count(kind, who, gap)
         time.sleep(pause)
+
+    def fault(self, kind, name, span):
+        began = time.time()
+        getattr(self, "do_" + kind.replace("-", "_"))(name, span)
+        self.arena.history.append((began, time.time(), kind, name))
 
     def send(self, name, number, whole=False):
         """To the candidate's elect; `whole`: to all below it as well, the led work first."""
@@ -131,7 +150,7 @@ class Lane:
         self.arena.thawed(lambda: self.send(name, "CONT", whole=True), name)
 
     def do_machine(self, name, span):
-        with self.arena.world.trouble():
+        with self.arena.world.trouble(name[0]):
             self.rig.run("pause", name[0])
             time.sleep(span)
             self.arena.thawed(lambda: self.rig.run("resume", name[0]), name[0])
@@ -150,15 +169,15 @@ class Lane:
 
     def do_full(self, _name, span):
         with self.arena.world.trouble():
-            self.rig.sh("server", "dd if=/dev/zero of=filler bs=1M count=512 2>/dev/null || true")
+            self.rig.run("fill")
             time.sleep(span)
-            self.rig.sh("server", "rm -f filler")
+            self.rig.run("free")
 
     def do_read_only(self, _name, span):
         with self.arena.world.trouble():
-            self.rig.sh("server", f"exportfs -o ro,{EXPORT_OPTIONS} {EXPORT}")
+            self.rig.run("readonly")
             time.sleep(span)
-            self.rig.sh("server", f"exportfs -o rw,{EXPORT_OPTIONS} {EXPORT}")
+            self.rig.run("writable")
 
     def replace_directory(self):
         """An admin renames the lock directory under a leader, on the host that it is not on."""
@@ -176,9 +195,11 @@ class Lane:
 class Arena:
     """All locks, the faults that are still to come, and what came of those before."""
 
-    def __init__(self, rig, seed, lanes, faults, bound=None, options=""):
-        self.rig, self.left, self.total = rig, faults, faults
-        self.options = options
+    def __init__(self, rig, wanted):
+        self.rig, self.left, self.total = rig, wanted.faults, wanted.faults
+        self.options, self.at_once = wanted.candidates, wanted.at_once
+        self.until = time.time() + 60 * wanted.minutes
+        bound = wanted.bound
         self.moment = LONGER_MOMENT if bound else MOMENT
         self.bound = bound or BOUND.get(rig.base, SHORTER_BOUND)
         self.world, self.guard, self.failure = World(), threading.Lock(), None
@@ -188,7 +209,8 @@ class Arena:
         if rig.is_vms:
             self.kinds += ["machine", "full", "read-only"]
         self.thaws, self.counts, self.gaps = [], {}, {}
-        self.lanes = [Lane(self, number, seed) for number in range(lanes)]
+        self.history, self.starved = [], Starved()
+        self.lanes = [Lane(self, number, wanted.seed) for number in range(wanted.lanes)]
         self.shells, self.ledgers, self.ended = [], [], threading.Event()
 
     def start(self):
@@ -217,6 +239,17 @@ class Arena:
                 shell.terminate()
         for ledger in self.ledgers:
             ledger.stop()
+        self.starved.stop()
+
+    def around(self, at, name):
+        """What may explain a late line of this candidate: what was done to it, and starvation."""
+        begin, end = at - 30, at + 5
+        done = [f"{kind} {who} {began - at:+.2f} to {ended - at:+.2f} s"
+                for began, ended, kind, who in sorted(self.history)
+                if ended >= begin and began <= end
+                and (who == name.split(".")[0] or kind in WORLDLY)]
+        return (f"faults in seconds from then: {'; '.join(done) or 'none'}. This host ran nothing "
+                f"for {self.starved.longest(begin, end):.2f} s at most in that time.")
 
     def thawed(self, thaw, who):
         """Remembers when this candidate, or all of this host, may have begun to move again."""
@@ -245,29 +278,48 @@ class Arena:
         time.sleep(LEASE)
 
     def harm_lane(self, lane):
-        while self.take():
-            lane.fault()
+        while number := self.take():
+            lane.faults(number)
 
     def take(self):
+        """How many faults this lane is to do next; 0: none any more."""
         with self.guard:
-            self.left -= 1
-            return self.left >= 0 and self.failure is None and not self.ended.is_set()
+            if self.failure or self.ended.is_set() or time.time() > self.until:
+                return 0
+            number = min(self.at_once, self.left)
+            self.left -= number
+            return number
 
     def each(self, what):
         """On all locks at once; the first failure ends the others."""
         def run(lane):
             try:
                 what(lane)
-            except (Failed, subprocess.TimeoutExpired, OSError) as failure:
+            except TROUBLE as failure:
                 self.failure = self.failure or failure
 
-        threads = [threading.Thread(target=run, args=[lane]) for lane in self.lanes]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        beside_each_other([lambda lane=lane: run(lane) for lane in self.lanes])
         if self.failure:
             raise Failed(str(self.failure))
+
+
+def beside_each_other(calls):
+    """All of them at once, until the last has returned; the first of their failures is raised."""
+    failures = []
+
+    def run(call):
+        try:
+            call()
+        except TROUBLE as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=run, args=[call]) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
 
 
 def lane_of(name):

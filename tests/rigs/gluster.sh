@@ -5,14 +5,13 @@
 MOUNT_LINE='.* fuse.glusterfs ' FLOCK=conflict NLINK=2
 PORT=${RIG_GLUSTER_PORT:-24999}
 
-rig_install() { need glusterfs-server glusterfs-client fuse3; }
+rig_install() { need glusterfs-server glusterfs-client fuse3 e2fsprogs; }
 
 rig_up() {
     rig_install
     need_fuse
     need_port "$PORT" RIG_GLUSTER_PORT
-    rm -rf "$DIR/brick"
-    mkdir -p "$DIR/brick"
+    make_brick
     server_volume >"$DIR/state/server.vol"
     client_volume >"$DIR/state/client.vol"
     spawn server glusterfsd -N -f "$DIR/state/server.vol" -l "$DIR/log/server.gluster"
@@ -31,18 +30,43 @@ rig_down() {
     stop mount-a
     stop mount-b
     stop server
+    unmount "$DIR/brick"
+}
+
+# A disk of its own, which can be full without any other being so, where this host has loop devices.
+# With the blocks of a larger one: each hard link of a file takes room in one block of attributes.
+make_brick() {
+    rm -rf "$DIR/brick"
+    mkdir -p "$DIR/brick"
+    truncate -s 256M "$DIR/state/disk.img"
+    mkfs.ext4 -q -b 4096 -F "$DIR/state/disk.img"
+    # A sync would be one of two file systems, each with a journal.
+    mount -o loop,barrier=0 "$DIR/state/disk.img" "$DIR/brick" 2>>"$DIR/log/brick" || return 0
+    rmdir "$DIR/brick/lost+found"
 }
 
 healthy() { runs server && runs mount-a && runs mount-b && mounted "$DIR/a" && mounted "$DIR/b"; }
 rig_sh() { local_sh "$@"; }
 rig_put() { local_put "$@"; }
 server_processes() { echo server; }
+# Of the brick.
+rig_readonly() { mount -o remount,ro "$(brick)"; }
+rig_writable() { mount -o remount,rw "$(brick)"; }
+rig_fill() { (cd "$(brick)" && bash -c "$FILL"); }
+rig_free() { rm -f "$(brick)"/{filler,rest,rest.2}; }
+
+brick() {
+    mounted "$DIR/brick" || die "the brick has no disk of its own here"
+    echo "$DIR/brick"
+}
 
 server_volume() {
+    # It would end the server where the disk is read-only.
     cat <<TEXT
 volume posix
  type storage/posix
  option directory $DIR/brick
+ option health-check-interval 0
 end-volume
 volume locks
  type features/locks

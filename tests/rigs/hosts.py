@@ -98,11 +98,19 @@ class Rig:
             at -= self.clocks[host].offset(at)
         return int(words[0]), at, words[2], host
 
-    def lines(self, host):
+    def lines(self, host, name="ledger"):
         """The whole ledger of a host."""
-        text = self.on(host, f"cat {self.state}/ledger 2>/dev/null || true")
+        text = self.on(host, f"cat {self.state}/{name} 2>/dev/null || true")
         found = [self.parse(host, line) for line in text.splitlines()]
         return [line for line in found if line]
+
+
+def until(condition, seconds, what):
+    end = time.time() + seconds
+    while not condition():
+        if time.time() > end:
+            raise Failed(f"waited {seconds:g} s in vain for {what}")
+        time.sleep(0.1)
 
 
 def bring_up(rig, elect):
@@ -169,6 +177,32 @@ class Clock(threading.Thread):
     def error(self):
         moved = [abs(b[1] - a[1]) for a, b in zip(self.samples, self.samples[1:])]
         return max(sample[2] for sample in self.samples) + max(moved, default=0.0)
+
+
+class Starved(threading.Thread):
+    """How late this host wakes a thread that sleeps: what a late line may be due to."""
+
+    STEP, LATE = 0.05, 0.1
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.gaps, self.ended = [], threading.Event()
+        self.start()
+
+    def run(self):
+        last = time.time()
+        while not self.ended.wait(self.STEP):
+            now = time.time()
+            if now - last > self.STEP + self.LATE:
+                self.gaps.append((now, now - last - self.STEP))
+            last = now
+
+    def stop(self):
+        self.ended.set()
+
+    def longest(self, begin=0.0, end=float("inf")):
+        """The longest delay that ended in this time; 0 where none was longer than LATE."""
+        return max((gap for at, gap in self.gaps if begin <= at <= end), default=0.0)
 
 
 class Ledger(threading.Thread):

@@ -9,6 +9,14 @@ class Failed(Exception):
     """The acceptance failed."""
 
 
+class Late(Failed):
+    """Somebody acted when another had begun."""
+
+    def __init__(self, text, at, name):
+        super().__init__(text)
+        self.at, self.name = at, name
+
+
 def judge(lines, thaws=(), error=0.0):
     """Checks the lines of one lock directory; what was counted, or Failed.
 
@@ -22,8 +30,8 @@ def judge(lines, thaws=(), error=0.0):
             later = [other for other in first if other > token]
             if at > min(first[other] for other in later) + error:
                 if not any(is_of(name, who) and a <= at <= b for who, a, b in thaws):
-                    raise Failed(f"{name} with token {token} acts at {at:.3f}, when "
-                                 f"{later[:5]} has acted")
+                    raise Late(f"{name} with token {token} acts at {at:.3f}, when {later[:5]} "
+                               "has acted", at, name)
                 stale += 1
                 continue
         first.setdefault(token, at)

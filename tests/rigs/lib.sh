@@ -100,11 +100,17 @@ apt_install() {
     removed=$(apt-get -s install --no-install-recommends "$@" 2>/dev/null | awk '$1 == "Remv" {print $2}')
     [ -z "$removed" ] || say "apt will remove: $removed"
     [ -z "$removed" ] || [ "$removed" = qemu-utils ] || die "refusing, because apt would remove: $removed"
-    apt_run install -y --no-install-recommends "$@"
+    # A download may take as long as a mirror likes, and be ended at any time; unpacking may not.
+    apt_run install -y --no-install-recommends --download-only "$@" || return 1
+    RIG_APT_UNTIL='' apt_run install -y --no-install-recommends "$@"
 }
 
+# RIG_APT_UNTIL: the second, of this system's clock, at which no download may last any longer.
 apt_run() {
-    DEBIAN_FRONTEND=noninteractive timeout 600 apt-get -q -o DPkg::Lock::Timeout=120 \
+    local limit=600
+    [ -z "${RIG_APT_UNTIL:-}" ] || limit=$((RIG_APT_UNTIL - $(now_ms) / 1000))
+    ((limit > 0)) || { echo "no time is left for downloads" >>"$DIR/log/apt"; return 1; }
+    DEBIAN_FRONTEND=noninteractive timeout "$limit" apt-get -q -o DPkg::Lock::Timeout=120 \
         -o Dpkg::Options::=--force-confold "$@" </dev/null >>"$DIR/log/apt" 2>&1
 }
 
@@ -198,3 +204,17 @@ signal_processes() { # server|a|b SIGNAL STATE
         wait_for 5 "SIG$2 of $name" grep -qE "^State:[[:space:]]$3" "/proc/$pid/status"
     done
 }
+
+# --- a file system that takes no more: not every rig can ------------------------------------------
+
+rig_readonly() { die "$KIND can't be made read-only"; }
+rig_writable() { rig_readonly; }
+rig_fill() { die "$KIND can't be filled"; }
+rig_free() { rig_fill; }
+rig_limit() { die "$KIND has no quota"; }
+rig_unlimit() { rig_limit; }
+
+# What fills the file system of the current directory: most by a reservation, which takes no time,
+# then what is left, block by block.
+FILL='fallocate -l $(($(stat -f -c "%a * %S" .) - (1 << 20))) filler;
+    for file in rest rest.2; do dd if=/dev/zero of=$file bs=1k conv=fsync 2>/dev/null; done; true'

@@ -32,3 +32,8 @@ rig_put() { local_put "$@"; }
 server_processes() { die "$KIND has no server"; }
 rig_cut() { die "$KIND has no clients"; }
 rig_join() { rig_cut; }
+# Of the file system, and so of both places.
+rig_readonly() { mount -o remount,ro "$DIR/a"; }
+rig_writable() { mount -o remount,rw "$DIR/a"; }
+rig_fill() { (cd "$DIR/a" && bash -c "$FILL"); }
+rig_free() { rm -f "$DIR"/a/{filler,rest,rest.2}; }

@@ -47,6 +47,20 @@ healthy() {
 rig_sh() { local_sh "$@"; }
 rig_put() { local_put "$@"; }
 server_processes() { echo master chunkserver; }
+# Of the mounts: their server keeps to what it allowed when they were made.
+rig_readonly() { for_mounts ro; }
+rig_writable() { for_mounts rw; }
+for_mounts() {
+    local m
+    for m in a b; do mount -o "remount,bind,$1" "$DIR/$m"; done
+}
+# No more names than there are, below the share's root.
+rig_limit() {
+    local names
+    names=$(find "$DIR/a" -mindepth 1 | wc -l)
+    nsenter -t "$(pid_of master)" -n mfssetquota -I "$((names + 1))" "$DIR/a" >>"$DIR/log/quota"
+}
+rig_unlimit() { nsenter -t "$(pid_of master)" -n mfsdelquota -I "$DIR/a" >>"$DIR/log/quota"; }
 
 own_network() {
     local inside

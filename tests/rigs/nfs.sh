@@ -68,7 +68,7 @@ start_vms() {
 start_vm() { # NAME KERNEL-ARGUMENTS QEMU-ARGUMENTS...
     local name=$1 arguments=$2
     shift 2
-    spawn "$name" "${QEMU[@]}" -name "$name" -accel "${RIG_ACCEL:-tcg}" -cpu max -smp 1 \
+    spawn "$name" "${QEMU[@]}" -name "$name" -accel "${RIG_ACCEL:-tcg}" -cpu "${RIG_CPU:-max}" -smp 1 \
         -m "${RIG_VM_MB:-512}" -display none -nodefaults -no-reboot \
         -kernel "$RIG_CACHE/vmlinuz" -initrd "$INITRD" -serial "file:$DIR/log/$name.console" \
         -append "console=$CONSOLE $KERNEL_WORDS rig.name=$name $arguments" \
@@ -147,3 +147,16 @@ server_link() {
     case $1 in a | b) ;; *) die "no such client: $1 (a or b)" ;; esac
     RIG_TIMEOUT=20 control server "ip link set net-$1 $2" || die "the server did not obey (is it paused?)"
 }
+
+# Of the export, by the server.
+rig_readonly() { export_as ro; }
+rig_writable() { export_as rw; }
+
+export_as() {
+    RIG_TIMEOUT=20 control server \
+        "exportfs -o $1,sync,no_subtree_check,no_root_squash,fsid=0 10.9.0.0/16:/export" ||
+        die "the server did not obey (is it paused?)"
+}
+
+rig_fill() { control server "$FILL" || die "could not fill the export"; }
+rig_free() { control server 'rm -f filler rest rest.2' || die "could not free the export"; }

@@ -25,6 +25,7 @@ use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process_group, set_child_subreaper, wait,
 };
+use rustix::time::Timespec;
 use signal_hook::consts::SIGCHLD;
 
 use crate::control::{self, Cargo, Order, Received, Report};
@@ -40,6 +41,9 @@ mod plan;
 
 /// Scripts use descriptors of one digit for themselves.
 const FIRST_DESCRIPTOR: i32 = 10;
+
+/// So long a COMMAND that was told to end may take before what has escaped from it is looked for.
+const LOOK_AROUND_AFTER: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 
 /// What `elect` tells its guard from the start.
 #[derive(Debug, PartialEq, Eq)]
@@ -91,6 +95,15 @@ pub fn run(args: &GuardArgs) -> u8 {
     }
 }
 
+/// What processes are told that have left the process group of COMMAND.
+#[derive(Debug)]
+struct Untold {
+    signals: &'static [Signal],
+    /// This group was told, so it is left alone: to many programs a second SIGTERM means haste. Its
+    /// number stays its own for as long as anybody is in it, even when COMMAND is buried.
+    told: Option<Pid>,
+}
+
 #[derive(Debug)]
 struct Guard {
     plan: Plan,
@@ -103,8 +116,8 @@ struct Guard {
     command_code: Option<u8>,
     /// COMMAND was told to end while it ran.
     told: bool,
-    /// Its process group was told, and what has escaped from that not yet.
-    untold: bool,
+    /// What has escaped from its process group is not told yet.
+    untold: Option<Untold>,
     paused: bool,
     connected: bool,
     /// Keeps the companion's lock until this process has ended, and with it all of COMMAND.
@@ -153,7 +166,7 @@ impl Guard {
             group,
             command_code: None,
             told: false,
-            untold: false,
+            untold: None,
             paused: false,
             connected: true,
             _companion: companion,
@@ -173,6 +186,7 @@ impl Guard {
                 let _ = control::send(control_socket(), Report::NothingLeft(code));
                 return code;
             }
+            self.tell_escaped();
             self.read_orders();
             if self.lease.has_fired() {
                 self.happened(Event::LeaseTimer);
@@ -180,7 +194,6 @@ impl Guard {
             if self.grace.has_fired() {
                 self.happened(Event::GraceTimer);
             }
-            self.tell_escaped();
         }
     }
 
@@ -196,7 +209,8 @@ impl Guard {
             waiting.push(PollFd::new(&control, PollFlags::IN));
         }
         // Interrupted or failed: whatever there is to do is looked for anyway.
-        let _ = poll(&mut waiting, None);
+        let patience = self.untold.is_some().then_some(LOOK_AROUND_AFTER);
+        let _ = poll(&mut waiting, patience.as_ref());
         let mut bytes = [0; 64];
         let _ = rustix::io::read(&self.child_signals, &mut bytes);
     }
@@ -222,19 +236,18 @@ impl Guard {
     }
 
     fn happened(&mut self, event: Event) {
+        if let (Event::Lose | Event::LeaseTimer, Some(untold)) = (event, &mut self.untold) {
+            // What is stopped when the term has ended must not run again.
+            untold.signals = &[Signal::TERM];
+        }
         for action in self.plan.step(event) {
             match action {
                 Action::Terminate { wake } => {
                     self.told |= self.command_code.is_none();
-                    if wake {
-                        self.signal(Signal::TERM);
-                        self.signal(Signal::CONT);
-                    } else {
-                        self.tell_group();
-                    }
+                    self.tell(if wake { &[Signal::TERM, Signal::CONT] } else { &[Signal::TERM] });
                 }
                 Action::Kill => {
-                    self.untold = false;
+                    self.untold = None;
                     self.signal(Signal::KILL);
                 }
                 // Only nonsense as a time could fail, and then killing now is the safe side.
@@ -248,20 +261,25 @@ impl Guard {
         }
     }
 
-    /// At a loss. What has escaped is told later: to look for it takes a while, which must not
-    /// delay the kill.
-    fn tell_group(&mut self) {
-        self.untold = true;
-        if self.command_code.is_none() {
-            let _ = kill_process_group(self.group, Signal::TERM);
+    /// What has escaped is told later: to look for it means to read all of /proc, which must not
+    /// delay a kill, and mostly there is nothing left by then.
+    fn tell(&mut self, signals: &'static [Signal]) {
+        let told = self.command_code.is_none().then_some(self.group);
+        self.untold = Some(Untold { signals, told });
+        if let Some(group) = told {
+            for signal in signals {
+                let _ = kill_process_group(group, *signal);
+            }
         }
     }
 
     fn tell_escaped(&mut self) {
-        if self.untold && !self.lease.is_over() {
-            self.untold = false;
-            let told = self.command_code.is_none().then_some(self.group);
-            descendants::signal_all_unless(Signal::TERM, told, || self.lease.is_over());
+        if let Some(Untold { signals, told }) = self.untold.take()
+            && !self.lease.is_over()
+        {
+            for signal in signals {
+                descendants::signal_all_unless(*signal, told, || self.lease.is_over());
+            }
         }
     }
 

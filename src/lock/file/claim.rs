@@ -52,6 +52,8 @@ pub struct Claim {
     listed: bool,
     /// The highest generation that a listing showed.
     highest: u64,
+    /// How many the last listing showed.
+    names: usize,
     at: At,
 }
 
@@ -87,6 +89,7 @@ impl Claim {
             made: false,
             listed: false,
             highest: 0,
+            names: 0,
             at: At::Begin,
         }
     }
@@ -117,6 +120,11 @@ impl Claim {
     /// whatever came out.
     pub fn highest(&self) -> (DirectoryId, u64) {
         (self.directory, self.highest)
+    }
+
+    /// How many generations the last listing showed.
+    pub fn names(&self) -> usize {
+        self.names
     }
 
     /// Whether a listing did not reach the head that was waited on: it went back.
@@ -267,6 +275,7 @@ impl Claim {
     fn listed_again(&mut self, now: Instant, names: &[u64]) -> Next<Result<Claimed, Fault>> {
         let generation = self.generation();
         self.highest = self.highest.max(names.last().copied().unwrap_or(0));
+        self.names = names.len();
         match names.last() {
             Some(&highest) if highest > generation => {
                 self.fail(FaultKind::Conflict, "a higher generation stands there")

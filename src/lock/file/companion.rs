@@ -29,8 +29,9 @@ const MANY_NAMES: usize = 1000;
 const MOST_EXAMINED: usize = 64;
 
 /// Until they have not changed for this long they stay: who waits for a lease of that process may
-/// still want the proof. A renewal changes them, so every such lease is over then. By the wall
-/// clock, which may have been set meanwhile; a name that went too early costs a lease's wait.
+/// still want the proof. Renewals change them within each lease, so every such lease is over then.
+/// By the wall clock, which may have been set meanwhile; a name that went too early costs a lease's
+/// wait.
 const LONGEST_WANTED: Duration = MAX_LEASE_DURATION.saturating_mul(2);
 
 /// A file that is locked for as long as this process lives, so that other candidates of this user

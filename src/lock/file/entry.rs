@@ -1,5 +1,6 @@
 //! The text of a generation: what its symbolic link points to.
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -83,10 +84,11 @@ pub struct TooLong {
 /// [`TooLong`].
 pub fn encode(entry: &Entry) -> Result<Text, TooLong> {
     // A struct of strings, numbers and options always has a JSON form.
-    let mut text = serde_json::to_vec(&Written::from(entry)).unwrap_or_default();
+    let mut text = Vec::with_capacity(MAX_TEXT_BYTES);
+    let _ = serde_json::to_writer(&mut text, &Written::from(entry));
     text.pop();
     let check = checksum(&text);
-    text.extend_from_slice(format!(",\"check\":\"{check:08x}\"}}").as_bytes());
+    let _ = write!(text, ",\"check\":\"{check:08x}\"}}");
     if text.len() > MAX_TEXT_BYTES {
         return Err(TooLong { bytes: text.len() });
     }

@@ -106,6 +106,11 @@ impl SameHost {
         }
     }
 
+    /// Notices whether somebody in this process has closed the companion's file.
+    pub(super) fn check(&self) {
+        let _ = self.companion.as_ref().map(Companion::file);
+    }
+
     /// This process does nothing for the term any more.
     pub(super) fn ended(&self, term: Slot) {
         if let Some(file) = self.companion.as_ref().and_then(Companion::file) {

@@ -12,6 +12,10 @@ use crate::lock::file::layout::{MAX_GENERATION, name_of};
 use crate::lock::file::step::{Fault, FaultKind};
 use crate::record::{LeaderElectionRecord, RecordKind};
 
+/// So much longer than a claim's text that of the term's end is at most: it may have a witness and
+/// a boot where the claim had none.
+const LONGER_END: usize = 200;
+
 impl FileLock {
     pub(super) fn entry(
         &mut self,
@@ -23,17 +27,11 @@ impl FileLock {
         Entry { format: FORMAT, record, nonce: self.rng.next_u64(), witness, holder }
     }
 
-    pub(super) fn encode_new(
-        &mut self,
-        record: LeaderElectionRecord,
-        seen: Option<(u64, Instant)>,
-    ) -> Result<Text, LockError> {
-        let entry = self.entry(record, seen, None);
-        self.encode(&entry)
-    }
-
     /// A term whose end could not be written is not begun.
-    pub(super) fn check_room(&self, claim: &Entry) -> Result<(), LockError> {
+    pub(super) fn check_room(&self, claim: &Entry, text: &Text) -> Result<(), LockError> {
+        if text.len() + LONGER_END <= entry::MAX_TEXT_BYTES {
+            return Ok(());
+        }
         let mut longest = claim.clone();
         longest.record.kind = RecordKind::Completed;
         longest.witness = self.memory.witness(MAX_GENERATION, Instant::from_nanos(u64::MAX));

@@ -4,14 +4,17 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno as Os;
 
-use crate::lock::file::entry::{BootId, MAX_TEXT_BYTES};
-use crate::lock::file::layout::{Name, name_of, parse_name};
+use crate::lock::file::entry::{BootId, MAX_TEXT_BYTES, Text};
+use crate::lock::file::layout::{Name, NameOf, parse_name};
+use crate::lock::file::listing::each_name;
 use crate::lock::file::step::{DirectoryId, Errno, Op, Reply};
+
+/// A log is seldom longer.
+const USUAL_NAMES: usize = 64;
 
 /// Carries out the system calls of the file lock's steps.
 pub trait Store: Send {
@@ -39,6 +42,8 @@ pub(super) struct Directory {
     /// Of the device on which it was opened last.
     kind: Option<(u64, Kind)>,
     warned: bool,
+    /// What was read last: most reads find the same again.
+    text: Option<Text>,
 }
 
 impl Directory {
@@ -55,6 +60,7 @@ impl Directory {
             parent_synced: false,
             kind: None,
             warned: false,
+            text: None,
         }
     }
 
@@ -108,30 +114,35 @@ impl Directory {
     }
 
     fn list(&mut self) -> Result<Reply, Os> {
-        let mut names = Vec::new();
-        for entry in Dir::read_from(self.opened()?)? {
-            match parse_name(entry?.file_name().to_bytes()) {
-                Name::Generation(generation) => names.push(generation),
-                Name::TooHigh if !self.warned => {
-                    self.warned = true;
-                    log::warn!(
-                        "{}: a name with a number above 2^63-1 is ignored; it is not of this lock",
-                        self.path.display()
-                    );
-                }
-                Name::TooHigh | Name::Other => {}
-            }
+        let mut names = Vec::with_capacity(USUAL_NAMES);
+        let mut too_high = false;
+        each_name(self.opened()?, |name| match parse_name(name) {
+            Name::Generation(generation) => names.push(generation),
+            Name::TooHigh => too_high = true,
+            Name::Other => {}
+        })?;
+        if too_high && !self.warned {
+            self.warned = true;
+            log::warn!(
+                "{}: a name with a number above 2^63-1 is ignored; it is not of this lock",
+                self.path.display()
+            );
         }
         names.sort_unstable();
         Ok(Reply::Listed(names.into()))
     }
 
-    fn read(&self, generation: u64) -> Result<Reply, Os> {
+    fn read(&mut self, generation: u64) -> Result<Reply, Os> {
         // Room for more than a text may have shows that one is too long.
         let mut buffer = [MaybeUninit::<u8>::uninit(); MAX_TEXT_BYTES + 1];
-        let name = name_of(generation);
-        match rustix::fs::readlinkat_raw(self.opened()?, &name, &mut buffer) {
-            Ok((text, _)) => Ok(Reply::Text(Arc::from(&*text))),
+        let name = NameOf::new(generation);
+        match rustix::fs::readlinkat_raw(self.opened()?, name.as_c_str(), &mut buffer) {
+            Ok((text, _)) => {
+                let known = self.text.take().filter(|known| **known == *text);
+                let text = known.unwrap_or_else(|| Text::from(&*text));
+                self.text = Some(text.clone());
+                Ok(Reply::Text(text))
+            }
             Err(Os::INVAL) => Ok(Reply::NotALink),
             Err(errno) => Err(errno),
         }
@@ -161,18 +172,21 @@ impl Directory {
             Op::List => self.list(),
             Op::Read(generation) => self.read(*generation),
             Op::Create(generation, text) => {
-                rustix::fs::symlinkat(&**text, self.opened()?, name_of(*generation))?;
+                let name = NameOf::new(*generation);
+                rustix::fs::symlinkat(&**text, self.opened()?, name.as_c_str())?;
                 Ok(Reply::Done)
             }
             Op::Link { from, to } => {
                 let directory = self.opened()?;
                 // Without a flag to follow it, the symbolic link itself is linked.
-                let (from, to) = (name_of(*from), name_of(*to));
+                let (from, to) = (NameOf::new(*from), NameOf::new(*to));
+                let (from, to) = (from.as_c_str(), to.as_c_str());
                 rustix::fs::linkat(directory, from, directory, to, AtFlags::empty())?;
                 Ok(Reply::Done)
             }
             Op::Remove(generation) => {
-                rustix::fs::unlinkat(self.opened()?, name_of(*generation), AtFlags::empty())?;
+                let name = NameOf::new(*generation);
+                rustix::fs::unlinkat(self.opened()?, name.as_c_str(), AtFlags::empty())?;
                 Ok(Reply::Done)
             }
             Op::Sync => self.sync(),

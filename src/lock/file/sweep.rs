@@ -78,6 +78,11 @@ impl Memory {
         (now.since(at) >= self.keep).then_some(generation)
     }
 
+    /// Whether a sweep that follows a claim may have something to do where so many names stand.
+    pub fn allows_a_sweep(&self, now: Instant, names: usize) -> bool {
+        self.superseded(now).is_some() || names > self.few_names
+    }
+
     /// All below the pair's generation is gone: the next pair begins with the present head.
     pub fn swept(&mut self, directory: DirectoryId, head: u64, now: Instant) {
         self.directory = Some(directory);

@@ -6,11 +6,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
-use crate::lock::file::step::{Errno, KEEP};
+
+use crate::lock::file::step::{Errno, KEEP, Op};
 use crate::record::Incarnation;
 
 mod rules;
 mod same_host;
+mod thrift;
 #[cfg(target_os = "linux")]
 mod wake;
 
@@ -147,7 +149,8 @@ fn a_release_that_does_not_follow_its_term_reads_as_held() {
     let token = acquire(&mut lock, 1);
     // A released record of another term, as a late or hostile write would leave it.
     let foreign = of_term(&record(9), token).with_kind(RecordKind::Released);
-    let text = lock.encode_new(foreign, None).unwrap();
+    let entry = lock.entry(foreign, None, None);
+    let text = lock.encode(&entry).unwrap();
     let name = bench.path().join(name_of(2));
     std::os::unix::fs::symlink(std::str::from_utf8(&text).unwrap(), name).unwrap();
     let seen = bench.lock().get(BUDGET).unwrap().unwrap();
@@ -485,8 +488,8 @@ fn a_listing_that_goes_back_takes_what_was_known_with_it() {
     assert_eq!(lock.memory.superseded(bench.clock.now()), None);
 }
 
-/// A directory that has room for only so many names.
-struct Small<S>(S, PathBuf);
+/// A directory that has room for only so many names; a disk says it in one way, a quota in another.
+struct Small<S>(S, PathBuf, rustix::io::Errno);
 
 impl<S: Store> Store for Small<S> {
     fn perform(&mut self, op: &Op) -> Reply {
@@ -494,7 +497,7 @@ impl<S: Store> Store for Small<S> {
         let names = || std::fs::read_dir(&self.1).map_or(0, |entries| entries.count());
         match op {
             Op::Create(..) | Op::Link { .. } if names() >= ROOM => {
-                Reply::Failed(Errno(rustix::io::Errno::NOSPC.raw_os_error()))
+                Reply::Failed(Errno(self.2.raw_os_error()))
             }
             op => self.0.perform(op),
         }
@@ -503,10 +506,25 @@ impl<S: Store> Store for Small<S> {
 
 #[test]
 fn a_lock_that_has_filled_its_file_system_by_itself_gets_room_again() {
+    for errno in [rustix::io::Errno::NOSPC, rustix::io::Errno::DQUOT] {
+        fills_up_and_gets_room_again(errno);
+    }
+}
+
+/// What an error says, and what lies below it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn fills_up_and_gets_room_again(errno: rustix::io::Errno) {
     let bench = Bench::new();
-    let options = || FileLock::options().clock(bench.clock.clone());
-    let mut leader =
-        options().open_store(bench.path(), Small(options().store(&bench.path()), bench.path()));
+    let open = || {
+        let options = FileLock::options().clock(bench.clock.clone());
+        let store = Small(options.store(&bench.path()), bench.path(), errno);
+        options.open_store(bench.path(), store)
+    };
+    let mut leader = open();
     let mut revision = acquire(&mut leader, 1);
     let term = of_term(&record(1), revision);
     let full = loop {
@@ -516,8 +534,9 @@ fn a_lock_that_has_filled_its_file_system_by_itself_gets_room_again() {
         }
     };
     assert!(matches!(full, LockError::Unavailable(_)), "{full:?}");
-    let mut next =
-        options().open_store(bench.path(), Small(options().store(&bench.path()), bench.path()));
+    let said = chain(&full);
+    assert!(said.contains(&std::io::Error::from(errno).to_string()), "{said}");
+    let mut next = open();
     let seen = next.get(BUDGET).unwrap().map(|observed| observed.revision);
     let claim = |lock: &mut FileLock| {
         let claimed = lock.write(Intent::Acquire, &record(2), seen, BUDGET);

@@ -7,7 +7,7 @@
 //!
 //! The thread looks at one lock itself, if that lock's candidate lets it: to wake another thread
 //! takes longer than a look. Should it hang there, whichever lock is looked at next has another
-//! thread listen.
+//! thread listen, which does nothing but that.
 //!
 //! This file must not know what a look finds.
 
@@ -67,6 +67,8 @@ struct State {
     threads: u64,
     /// Since when that looks at a lock.
     away_since: Option<Instant>,
+    /// Threads before it that still look at one.
+    hung: usize,
 }
 
 struct Instance {
@@ -175,7 +177,7 @@ impl Listener {
 
     fn end_adding(self: &Arc<Self>, number: Option<i32>, ear: &Arc<Ear>) -> Option<i32> {
         let mut state = self.state.lock();
-        let State { instance: slot, threads, away_since } = &mut *state;
+        let State { instance: slot, threads, away_since, .. } = &mut *state;
         let instance = slot.as_mut()?;
         instance.adding -= 1;
         if let Some(number) = number {
@@ -200,7 +202,7 @@ impl Listener {
     /// Sees to it that somebody listens. Whoever looks at a lock calls it.
     pub(super) fn look_after(self: &Arc<Self>) {
         let mut state = self.state.lock();
-        let State { instance, threads, away_since } = &mut *state;
+        let State { instance, threads, away_since, hung } = &mut *state;
         let (Some(instance), Some(since)) = (instance, *away_since) else { return };
         if Clock::system().now().since(since) < PATIENCE {
             return;
@@ -209,7 +211,7 @@ impl Listener {
         let companions = |ear: &&Arc<Ear>| matches!(ear.target, Target::Companion(_));
         let ears = instance.ears.values().flatten().filter(companions).cloned().collect();
         if self.start_thread(&instance.inotify, *threads + 1, ears) {
-            (*threads, *away_since) = (*threads + 1, None);
+            (*threads, *away_since, *hung) = (*threads + 1, None, *hung + 1);
         }
     }
 
@@ -233,8 +235,7 @@ impl Listener {
     }
 
     fn listen(&self, inotify: &OwnedFd, number: u64, closed: Vec<Arc<Ear>>) {
-        // The retries are shorter than what the system may add to a wait by default.
-        let _ = rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN));
+        be_precise(true);
         let clock = Clock::system();
         let begin = |ear| Closed::new(ear, clock.now());
         let mut closed: Vec<_> = closed.into_iter().map(begin).collect();
@@ -254,7 +255,11 @@ impl Listener {
                 due.extend((!locked).then(|| Arc::clone(&closed.ear)));
                 locked
             });
-            if !self.ring(&mut due, number, &clock) || self.is_over(number) {
+            // That may start threads for the user's code and, by those, processes.
+            be_precise(false);
+            let listens = self.ring(&mut due, number, &clock);
+            be_precise(true);
+            if !listens || self.is_over(number) {
                 return;
             }
         }
@@ -266,14 +271,19 @@ impl Listener {
         let Some(last) = due.pop() else { return true };
         due.retain(|ear| !ear.waker.is(&last.waker));
         due.drain(..).for_each(|ear| ear.ring());
+        if self.state.lock().hung > 0 {
+            last.ring();
+            return true;
+        }
         let Some(chore) = last.waker.wake_here() else { return true };
-        self.state.lock().away_since = Some(clock.now());
         drop(last);
+        self.state.lock().away_since = Some(clock.now());
         chore();
         let mut state = self.state.lock();
         let listens = state.threads == number;
-        if listens {
-            state.away_since = None;
+        match listens {
+            true => state.away_since = None,
+            false => state.hung -= 1,
         }
         listens
     }
@@ -398,6 +408,12 @@ impl Closed {
             free
         })
     }
+}
+
+/// Whether waits of this thread end on time, and those of threads and processes that it starts. The
+/// retries are shorter than what the system may add to a wait by default.
+fn be_precise(precise: bool) {
+    let _ = rustix::thread::set_current_timer_slack(precise.then_some(NonZeroU64::MIN));
 }
 
 /// Until something happens, or a lock is to be tried again.

@@ -44,7 +44,7 @@ pub fn read_back(worker: &mut Worker, place: &Place, race: Race) -> Outcome {
     let mut raced = Raced::default();
     for (i, told) in told.iter().enumerate() {
         let owner = owner(&directory, race, &name_of(race, i));
-        count(&mut raced, *told, owner.as_ref().map(Option::as_deref), &worker.member);
+        count(&mut raced, race, *told, owner.as_ref().map(Option::as_deref), &worker.member);
     }
     worker.findings.races.insert(race, raced);
     Ok(())
@@ -88,8 +88,16 @@ fn owner(directory: &Open, race: Race, name: &str) -> Result<Option<String>, Err
     }
 }
 
+/// One file can't have any number of names: GlusterFS keeps a note of each with the file. Where
+/// everybody is told so, the name is not lost. A lock needs no further names for a file.
+fn is_full(race: Race, told: Result<(), Errno>) -> bool {
+    matches!(race, Race::HardLink | Race::LinkOfSymlink)
+        && matches!(told, Err(Errno::NOSPC | Errno::DQUOT | Errno::MLINK))
+}
+
 fn count(
     raced: &mut Raced,
+    race: Race,
     told: Result<(), Errno>,
     owner: Result<Option<&str>, &Errno>,
     member: &str,
@@ -102,6 +110,7 @@ fn count(
         (_, Err(_)) => raced.unreadable += 1,
         // Created, and not yet filled by who created it when that one was ended.
         (_, Ok(Some(""))) => raced.unreadable += 1,
+        (told, Ok(None)) if is_full(race, told) => {}
         (_, Ok(None)) => raced.nobody += 1,
         (Ok(()), Ok(Some(owner))) if owner == member => raced.won += 1,
         (Ok(()), Ok(Some(_))) => raced.won_twice += 1,
@@ -117,12 +126,13 @@ mod tests {
     #[test]
     fn what_was_told_is_held_against_what_stands_there() {
         let mut raced = Raced::default();
-        count(&mut raced, Ok(()), Ok(Some("me")), "me");
-        count(&mut raced, Ok(()), Ok(Some("you")), "me");
-        count(&mut raced, Err(Errno::EXIST), Ok(Some("you")), "me");
-        count(&mut raced, Err(Errno::PERM), Ok(Some("me")), "me");
-        count(&mut raced, Err(Errno::PERM), Ok(None), "me");
-        count(&mut raced, Ok(()), Err(&Errno::STALE), "me");
+        let mut count = |told, owner| count(&mut raced, Race::Symlink, told, owner, "me");
+        count(Ok(()), Ok(Some("me")));
+        count(Ok(()), Ok(Some("you")));
+        count(Err(Errno::EXIST), Ok(Some("you")));
+        count(Err(Errno::PERM), Ok(Some("me")));
+        count(Err(Errno::PERM), Ok(None));
+        count(Ok(()), Err(&Errno::STALE));
         let refusals = [("EEXIST".to_owned(), 1), ("EPERM".to_owned(), 2)].into();
         let expected = Raced {
             tried: 6,
@@ -134,6 +144,20 @@ mod tests {
             refusals,
         };
         assert_eq!(raced, expected);
+    }
+
+    #[test]
+    fn a_name_is_not_lost_where_a_file_has_as_many_as_it_may() {
+        let full = Err(Errno::NOSPC);
+        let lost = |race, told| {
+            let mut raced = Raced::default();
+            count(&mut raced, race, told, Ok(None), "me");
+            raced.nobody
+        };
+        assert_eq!(lost(Race::LinkOfSymlink, full), 0);
+        assert_eq!(lost(Race::LinkOfSymlink, Err(Errno::EXIST)), 1, "somebody had it");
+        assert_eq!(lost(Race::LinkOfSymlink, Ok(())), 1);
+        assert_eq!(lost(Race::Symlink, full), 1, "a lock can't do without");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::lock::file::claim::Claimed;
 use crate::lock::file::entry::{Decoded, FORMAT, Witness, decode, encode};
+use crate::lock::file::finish::Finish;
 use crate::lock::file::step::{Errno, FaultKind, LONGEST_WINDOW, Op};
 use crate::lock::file::sweep::Memory;
 

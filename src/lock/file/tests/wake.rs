@@ -10,8 +10,9 @@ use rustix::io::Errno;
 use super::*;
 use crate::clock::Stopwatch;
 use crate::lock::file::companion::{Tried, try_shared};
-use crate::lock::file::wake::Target;
-use crate::sync::channel::{RecvTimeoutError, bounded};
+use crate::lock::file::wake::{Target, Watch};
+use crate::lock::waker::{Chore, Wake};
+use crate::sync::channel::{RecvTimeoutError, Sender, bounded, never};
 
 /// Long enough for a loaded machine; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -188,6 +189,87 @@ fn without_events_what_changes_is_found_by_looking() {
         assert_eq!(seen.record.incarnation, Incarnation(incarnation));
         assert!(listener.is_idle(), "nothing is left of the attempt");
     }
+}
+
+/// Who lets the thread of events do what it is told here, a round each.
+struct Busy(Receiver<Chore>);
+
+impl Wake for Busy {
+    fn wake(&self) -> bool {
+        true
+    }
+
+    fn wake_here(&self) -> Option<Chore> {
+        self.0.try_recv().ok()
+    }
+}
+
+/// A directory that is watched for somebody who is busy.
+fn busy(listener: &Arc<Listener>, path: &std::path::Path) -> (Watch, Sender<Chore>) {
+    let (tell, chores) = bounded(2);
+    let directory = File::open(path).unwrap();
+    let waker = Waker::of(Busy(chores));
+    (listener.watch(directory.as_fd(), Target::Directory, &waker).unwrap(), tell)
+}
+
+#[test]
+fn a_thread_that_hangs_in_a_look_is_replaced_by_one_that_looks_at_nothing() {
+    let (bench, other) = (Bench::new(), Bench::new());
+    acquire(&mut bench.hasty_lock(), 1);
+    acquire(&mut other.hasty_lock(), 1);
+    let listener = listener();
+    let (watch, hang) = busy(&listener, &bench.path());
+    let (keep, for_ever) = bounded::<()>(0);
+    let (hung, hangs) = bounded(2);
+    for _ in 0..2 {
+        let (hung, for_ever) = (hung.clone(), for_ever.clone());
+        let chore = move || {
+            hung.send(()).unwrap();
+            let _ = for_ever.recv();
+        };
+        hang.send(Box::new(chore)).unwrap();
+    }
+    File::create(bench.path().join(name_of(9))).unwrap();
+    hangs.recv_timeout(PATIENCE).expect("looked at here");
+    let (mut lock, rung) = listening(&other, &listener);
+    File::create(other.path().join(name_of(9))).unwrap();
+    wait_until("another thread", || {
+        lock.get(BUDGET).unwrap();
+        rung.try_recv().is_ok()
+    });
+    for generation in [10, 11] {
+        File::create(other.path().join(name_of(generation))).unwrap();
+        File::create(bench.path().join(name_of(generation))).unwrap();
+        rung.recv_timeout(PATIENCE).expect("still heard");
+    }
+    assert!(hangs.try_recv().is_err(), "the next thread has been caught, too");
+    drop(keep);
+    // Once that is over, all is as before.
+    let mut generation = 11;
+    wait_until("a look", || {
+        generation += 1;
+        File::create(bench.path().join(name_of(generation))).unwrap();
+        let _ = never::<()>().recv_timeout(Duration::from_millis(1));
+        hangs.try_recv().is_ok()
+    });
+    drop((watch, lock));
+    wait_until("the end of the thread", || listener.is_idle());
+}
+
+#[test]
+fn what_is_started_in_a_look_waits_no_more_precisely_than_others() {
+    let bench = Bench::new();
+    acquire(&mut bench.hasty_lock(), 1);
+    let (_watch, chores) = busy(&listener(), &bench.path());
+    let (tell, told) = bounded(1);
+    let slack = || rustix::thread::current_timer_slack().unwrap();
+    let chore = move || {
+        let started = std::thread::spawn(slack);
+        tell.send(started.join().unwrap()).unwrap();
+    };
+    chores.send(Box::new(chore)).unwrap();
+    File::create(bench.path().join(name_of(9))).unwrap();
+    assert_eq!(told.recv_timeout(PATIENCE).expect("looked at here"), slack());
 }
 
 #[test]
