@@ -28,6 +28,10 @@ const MANY_NAMES: usize = 1000;
 /// So many are examined.
 const MOST_EXAMINED: usize = 64;
 
+/// One process in so many looks for them: to list thousands of names takes longer than all else
+/// that a process does for a lock.
+const BURIALS: u64 = 16;
+
 /// Until they have not changed for this long they stay: who waits for a lease of that process may
 /// still want the proof. Renewals change them within each lease, so every such lease is over then.
 /// By the wall clock, which may have been set meanwhile; a name that went too early costs a lease's
@@ -133,7 +137,9 @@ impl Companion {
         for base in bases {
             match Place::make(base).and_then(|place| Self::make_in(place, lock_alone)) {
                 Ok(companion) => {
-                    companion.bury_others(MANY_NAMES, Timestamp::now());
+                    if companion.0.id.nonce.is_multiple_of(BURIALS) {
+                        companion.bury_others(MANY_NAMES, Timestamp::now());
+                    }
                     return Ok(companion);
                 }
                 Err(unusable) => last = unusable,
