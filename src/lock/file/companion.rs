@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -195,11 +196,23 @@ impl Companion {
     /// The file, unless somebody in this process has closed it: then its number may be another
     /// file's by now, and since its lock is gone too, this takes its name away.
     pub(super) fn file(&self) -> Option<&File> {
+        // A look at another lock of this process opens its companion for reading, and may have got
+        // the number.
+        let writable =
+            rustix::fs::fcntl_getfl(&self.0.file).is_ok_and(|flags| flags.contains(OFlags::RDWR));
+        (self.check() && writable).then_some(&self.0.file).or_else(|| {
+            self.0.remove();
+            None
+        })
+    }
+
+    /// The same at each renewal, so without what is as good as never the case.
+    pub(super) fn check(&self) -> bool {
         let intact = id_of_file(&self.0.file) == Ok(self.0.id.file());
         if !intact {
             self.0.remove();
         }
-        intact.then_some(&self.0.file)
+        intact
     }
 
     /// What this is once somebody in this process has closed its file, and `file` has its number.
