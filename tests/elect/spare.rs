@@ -97,6 +97,21 @@ fn a_guard_that_was_frozen_while_it_waited_runs_nothing_after_the_term() {
 }
 
 #[test]
+fn a_guard_that_was_frozen_while_it_waited_does_not_keep_the_lock_from_others() {
+    let place = Place::new();
+    let leader = leader(&place);
+    let timing =
+        ["--lease-duration", "2s", "--renew-deadline", "1500ms", "--retry-period", "100ms"];
+    let mut waiter = run(&place).with(timing).script("echo $$ > led").start();
+    let guard = waiter.guard();
+    signal(guard, Signal::STOP);
+    leader.signal(Signal::TERM);
+    // No limit of its term: by force, since it does not answer.
+    assert_eq!(waiter.code(), Some(137));
+    assert_eq!(place.read("led"), "");
+}
+
+#[test]
 fn a_guard_that_was_held_up_before_it_was_executed_runs_nothing_after_the_term() {
     if !can_trace() {
         return;

@@ -150,6 +150,7 @@ impl Candidate {
             guards,
             names: Names { identity: elector.identity().to_owned(), lock: path },
             force_margin: (timing.stop_grace - timing.loss_grace) / 3,
+            patience: timing.lease_duration + FORCE_MARGIN * 2,
             tick: (timing.retry_period / 4).max(SHORTEST_TICK),
             continued: stopping.continued.clone(),
         });

@@ -246,7 +246,7 @@ fn listen(control: &OwnedFd, tell: &Sender<Report>) {
                 let _ = tell.try_send(report);
             }
             // Each comes once. Whoever does not look any more has dropped the other end.
-            Received::Message(report @ (Report::Exited { .. } | Report::NothingLeft(_)), _) => {
+            Received::Message(report, _) => {
                 let _ = tell.send(report);
             }
             Received::Nothing => {}

@@ -49,6 +49,8 @@ pub enum Order {
 /// What the guard tells `elect`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
+    /// COMMAND was started. Comes with the first renewal, so that it costs a short term nothing.
+    Began,
     /// COMMAND was stopped by this signal of the terminal.
     Paused(i32),
     /// COMMAND has ended; processes that it started may be left.
@@ -97,6 +99,7 @@ impl Message for Order {
 impl Message for Report {
     fn encode(self) -> (u8, [u64; 2]) {
         match self {
+            Report::Began => (b'B', [0; 2]),
             Report::Paused(signal) => (b'P', [u64::from(signal.unsigned_abs()), 0]),
             Report::Exited { code, told } => (b'E', [u64::from(code), u64::from(told)]),
             Report::NothingLeft(code) => (b'N', [u64::from(code), 0]),
@@ -105,6 +108,7 @@ impl Message for Report {
 
     fn decode(kind: u8, [number, second]: [u64; 2]) -> Option<Self> {
         match kind {
+            b'B' => Some(Report::Began),
             b'P' => Some(Report::Paused(number as i32)),
             b'E' => Some(Report::Exited { code: number as u8, told: second != 0 }),
             b'N' => Some(Report::NothingLeft(number as u8)),
@@ -251,6 +255,7 @@ mod tests {
     fn every_report_arrives_as_it_was_sent() {
         let (ours, theirs) = pair().unwrap();
         for report in [
+            Report::Began,
             Report::Paused(20),
             Report::Exited { code: 255, told: false },
             Report::Exited { code: 0, told: true },

@@ -120,6 +120,8 @@ struct Guard {
     untold: Option<Untold>,
     paused: bool,
     connected: bool,
+    /// It has said that COMMAND was started.
+    told_of_start: bool,
     /// Keeps the companion's lock until this process has ended, and with it all of COMMAND.
     _companion: Option<OwnedFd>,
 }
@@ -169,6 +171,7 @@ impl Guard {
             untold: None,
             paused: false,
             connected: true,
+            told_of_start: false,
             _companion: companion,
         }))
     }
@@ -225,6 +228,10 @@ impl Guard {
                     self.happened(Event::Lose);
                 }
                 Received::Message(Order::Deadline(nanos), _) => {
+                    if !self.told_of_start {
+                        let told = control::send(control_socket(), Report::Began);
+                        self.told_of_start = told.is_ok();
+                    }
                     self.happened(Event::Deadline(nanos));
                 }
                 Received::Message(Order::Stop, _) => self.happened(Event::Stop),

@@ -30,6 +30,9 @@ pub struct Work {
     pub names: Names,
     /// After a loss and its grace, the time until what is left is ended by force.
     pub force_margin: Duration,
+    /// How long a guard may take for its answer to the first renewal. One that is frozen when the
+    /// term begins would keep the lock from all others, and run nothing.
+    pub patience: Duration,
     /// How often to look for a new deadline.
     pub tick: Duration,
     /// A message for each SIGCONT to this process.
@@ -52,7 +55,8 @@ impl Work {
         let Some(deadline) = term.deadline_nanos() else { return Ok(None) };
         let begin = Order::Begin { deadline, token: term.fencing_token() };
         let guarded = self.guards.begin(begin, &self.names)?;
-        Watch { work: self, term, guarded, deadline, end: End::NotYet, order: None, exit: None }
+        let (order, exit) = (None, None);
+        Watch { work: self, term, guarded, deadline, renewed: false, end: End::NotYet, order, exit }
             .until_the_end()
             .map(Some)
     }
@@ -65,6 +69,8 @@ struct Watch<'a> {
     guarded: Guarded,
     /// The last deadline that the guard was told.
     deadline: u64,
+    /// It was told a later one than that which it began with.
+    renewed: bool,
     end: End,
     /// An order that the guard has not heard yet.
     order: Option<Order>,
@@ -92,6 +98,8 @@ impl Watch<'_> {
                 // It disconnects, once; from then on it would always be ready.
                 recv(stop) -> _ => stop = never(),
                 recv(self.guarded.reports()) -> report => match report {
+                    Ok(Report::Began) if self.end == End::NotYet => by_force = never(),
+                    Ok(Report::Began) => {}
                     Ok(Report::Paused(_)) => not_stopped = pause(),
                     Ok(Report::Exited { code, told: told_to_end }) => {
                         self.exit = Some(Exit { code, told_to_end });
@@ -106,7 +114,11 @@ impl Watch<'_> {
                 recv(not_stopped) -> _ => not_stopped = self.go_on(),
                 recv(by_force) -> _ => {
                     self.guarded.end_by_force();
-                    log::warn!("COMMAND did not end in time, so it was killed with its guard");
+                    let why = match self.end {
+                        End::NotYet => "its guard did not answer",
+                        _ => "it did not end in time",
+                    };
+                    log::warn!("COMMAND was killed with its guard: {why}");
                     break;
                 }
                 default(self.work.tick) => {}
@@ -114,7 +126,9 @@ impl Watch<'_> {
             if let Some(patience) = self.look_at_term() {
                 by_force = after(patience);
             }
-            self.tell_guard();
+            if self.tell_guard() && self.end == End::NotYet {
+                by_force = after(self.work.patience);
+            }
         }
         let code = self.guarded.finish()?;
         Ok(how(self.exit, code, self.end))
@@ -145,7 +159,8 @@ impl Watch<'_> {
     }
 
     /// Tells the guard what it does not know yet. What it has no room for is told at the next tick.
-    fn tell_guard(&mut self) {
+    /// Whether that was the first renewal, which it answers.
+    fn tell_guard(&mut self) -> bool {
         if self.order.is_some_and(|order| self.guarded.tell(order)) {
             self.order = None;
         }
@@ -154,7 +169,9 @@ impl Watch<'_> {
             && self.guarded.tell(Order::Deadline(deadline))
         {
             self.deadline = deadline;
+            return !std::mem::replace(&mut self.renewed, true);
         }
+        false
     }
 
     fn go_on(&self) -> Receiver<std::time::Instant> {
