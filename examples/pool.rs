@@ -2,8 +2,9 @@
 //!
 //!     cargo run --example pool [DIRECTORY]
 //!
-//! Start it two or three times with one DIRECTORY, which must exist, kill one, and another takes its
-//! shards. Without it a temporary directory and two pools of one process serve, and the first leaves.
+//! Start it two or three times with one DIRECTORY, which must exist, kill one, and another takes
+//! its shards. Without it a temporary directory and two pools of one process serve, and the first
+//! leaves.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

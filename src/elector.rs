@@ -23,6 +23,7 @@ mod inbox;
 mod leadership;
 mod lock_threads;
 mod pool;
+mod population;
 mod seat;
 #[cfg(test)]
 mod tests;

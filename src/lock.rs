@@ -21,8 +21,8 @@ pub use waker::Waker;
 /// A place that keeps one [`LeaderElectionRecord`] with an atomic compare-and-swap.
 ///
 /// A lock is called by one thread at a time, not always the same one, and any call may block for as
-/// long as it likes: the elector keeps its deadlines without it. `budget` is the time for which an answer is of use; a network backend
-/// takes it as its timeout.
+/// long as it likes: the elector keeps its deadlines without it. `budget` is the time for which an
+/// answer is of use; a network backend takes it as its timeout.
 ///
 /// The contract, which [`testing::contract`](crate::testing) checks:
 ///

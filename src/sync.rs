@@ -16,7 +16,7 @@ pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64};
 #[cfg(shuttle)]
 mod shuttled;
 #[cfg(shuttle)]
-pub(crate) use shuttled::{AtomicBool, AtomicU64, Condvar, Mutex, RwLock, start_thread};
+pub(crate) use shuttled::{AtomicBool, AtomicU64, Condvar, Mutex, RwLock, is_broken, start_thread};
 #[cfg(shuttle)]
 pub use shuttled::{Mutant, channel, random, refuse_threads, with_mutant};
 

@@ -108,6 +108,10 @@ impl Desk {
         let mut state = self.state.lock();
         let earlier = state.request.replace(request);
         let call = state.must_call();
+        if let Some(request) = state.request.as_mut().filter(|_| !call) {
+            // Whoever has the lock may be no lock thread, after which nobody looks.
+            request.quiet = false;
+        }
         drop(state);
         drop(earlier);
         call

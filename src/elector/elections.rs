@@ -18,9 +18,9 @@ use crate::elector::deadlines::{Deadlines, rounded_up};
 use crate::elector::desk::Desk;
 use crate::elector::inbox::{Input, SeatId};
 use crate::elector::lock_threads::{Load, LockThreads};
+use crate::elector::population::Population;
 use crate::elector::seat::{Asking, Seat, Tools};
 use crate::sync::channel::{Receiver, TryRecvError, never};
-use crate::sync::{AtomicU64, Ordering};
 
 /// So many results, or inputs, are taken before whatever else is ready. A channel that is never
 /// empty must not keep the election from anything.
@@ -57,15 +57,12 @@ fn is_handed_over<T>(receiver: &Receiver<T>) -> bool {
     receiver.capacity() == Some(0) && !receiver.same_channel(&never())
 }
 
-/// How many elections of a pool have not ended.
-pub(super) type Population = Arc<AtomicU64>;
-
 /// What the thread serves.
 pub(super) enum Serves {
     /// One election, and the channels of its caller.
     One(Foreign),
     /// Those that come in, until no further come.
-    Many(Population),
+    Many(Arc<Population>),
 }
 
 /// What the election thread has received while it had no hold of the elections.
@@ -206,12 +203,10 @@ impl Elections {
     /// Takes `input` on a thread that is not the election thread: as the next one, or not at all
     /// and gives it back. With `serves_itself` that thread will ask the lock, if it is to be asked.
     pub(super) fn visit(&mut self, input: Input, serves_itself: bool) -> Result<Visit, Input> {
-        // What has come before must not be overtaken: not in the inbox, nor a result by the return
-        // of the work that has sent it. And a thread of the user's, whose priority may be low, must
-        // not hold up other elections than its own.
-        let of_the_lock = matches!(input, Input::Reply(..) | Input::WakeUp(_));
-        let others_suffer = self.is_handed_over || self.serves_many();
-        if !self.inbox.is_empty() || others_suffer && !of_the_lock {
+        // What has come before must not be overtaken. That all elections begin is for who has the
+        // time for it.
+        let before = !self.inbox.is_empty() || !self.arrivals.is_empty();
+        if before || self.must_wait(&input) {
             return Err(input);
         }
         let id = input.seat();
@@ -228,6 +223,20 @@ impl Elections {
             self.sleeps_until = None;
         }
         Ok(Visit { look: look.then_some(id), desk: self.tools.asking.desk.take() })
+    }
+
+    /// Whether only the election thread may take it. It may have something in its hands that comes
+    /// before: a result before the return of the work that has sent it, or before the answer that
+    /// begins a term. And a thread of the user's, whose priority may be low, must not hold up other
+    /// elections than its own.
+    fn must_wait(&self, input: &Input) -> bool {
+        let of_the_lock = matches!(input, Input::Reply(..) | Input::WakeUp(_));
+        match &self.serves {
+            Serves::One(foreign) => {
+                self.is_handed_over && (!of_the_lock || is_handed_over(&foreign.task))
+            }
+            Serves::Many(_) => !of_the_lock,
+        }
     }
 
     /// Whether a lock waits for threads after which nobody looks.
@@ -252,7 +261,7 @@ impl Elections {
         let mut seats: Vec<_> = std::mem::take(&mut self.seats).into_values().collect();
         seats.extend(self.arrivals.drain(..));
         if let Serves::Many(population) = &self.serves {
-            population.store(0, Ordering::SeqCst);
+            population.give_up();
         }
         seats
     }
@@ -466,7 +475,7 @@ impl Elections {
         }
         if let Serves::Many(population) = &self.serves {
             // Who hears of the end does not find it counted any more.
-            population.fetch_sub(1, Ordering::SeqCst);
+            population.leave();
         }
         seat.finish();
         match &self.serves {

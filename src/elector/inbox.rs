@@ -12,6 +12,8 @@ use crate::elector::seat::Seat;
 use crate::elector::threads::{Returned, caught};
 use crate::sync::Mutex;
 use crate::sync::channel::{Receiver, Sender, unbounded};
+#[cfg(shuttle)]
+use crate::sync::{Mutant, is_broken};
 
 /// Tells the elections of one thread apart. No number is used twice.
 pub(super) type SeatId = u64;
@@ -87,8 +89,15 @@ impl Line {
             Some(elections) => caught(|| elections.visit(input, serves_itself)),
             None => Ok(Err(input)),
         };
+        if visit.is_err() {
+            // Before anybody else has them in its hands. The election thread sees to it that all
+            // are told.
+            let _ = self.send(Input::Panic);
+        }
         drop(elections);
         match visit {
+            #[cfg(shuttle)]
+            Ok(Ok(Visit { desk, .. })) if is_broken(Mutant::SilentVisit) => desk,
             Ok(Ok(Visit { look, desk })) => {
                 look.into_iter().for_each(|id| drop(self.send(Input::Look(id))));
                 desk
@@ -97,11 +106,7 @@ impl Line {
                 let _ = self.send(input);
                 None
             }
-            // That thread sees to it that all are told.
-            Err(_) => {
-                let _ = self.send(Input::Panic);
-                None
-            }
+            Err(_) => None,
         }
     }
 }

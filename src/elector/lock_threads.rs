@@ -202,9 +202,10 @@ impl Queue {
     }
 
     fn serve(self: &Arc<Self>) {
-        while let Some((desk, number)) = self.next() {
+        let mut served = None;
+        while let Some((desk, number)) = self.next(served) {
             let Served { again, slow } = desk.serve();
-            self.came_back(number);
+            served = Some(number);
             if again {
                 self.push(&desk);
             }
@@ -214,16 +215,14 @@ impl Queue {
         }
     }
 
-    fn came_back(&self, number: u64) {
+    /// The next desk and its number, for a thread that comes back from the one of number `served`;
+    /// `None` when the thread is of no use any more.
+    fn next(&self, served: Option<u64>) -> Option<(Arc<Desk>, u64)> {
         let mut state = self.state.lock();
-        if number <= state.hung_since {
+        // Not before: it would still be taken to be at work, and perhaps to hang.
+        if served.is_some_and(|number| number <= state.hung_since) {
             state.hung = state.hung.saturating_sub(1);
         }
-    }
-
-    /// The next desk and its number; `None` when the thread is of no use any more.
-    fn next(&self) -> Option<(Arc<Desk>, u64)> {
-        let mut state = self.state.lock();
         loop {
             if let Some(desk) = state.desks.pop_front() {
                 state.taken += 1;
@@ -241,6 +240,22 @@ impl Queue {
             state = self.ready.wait(state);
             state.idle -= 1;
             state.waking = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_was_taken_to_hang_is_at_work_until_it_comes_for_the_next() {
+        let state = State { threads: 3, hung: 1, hung_since: 5, closed: true, ..State::default() };
+        let (ready, tray) = (Condvar::default(), Mutex::default());
+        let queue = Queue { state: Mutex::new(state), ready, regular: 1, tray };
+        for (served, hung) in [(None, 1), (Some(6), 1), (Some(5), 0)] {
+            assert!(queue.next(served).is_none());
+            assert_eq!(queue.state.lock().hung, hung, "after {served:?}");
         }
     }
 }

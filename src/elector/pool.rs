@@ -8,11 +8,12 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::config::{Config, Settings, default_identity};
 use crate::elector::desk::LockClient;
-use crate::elector::elections::{Elections, Population, Serves};
+use crate::elector::elections::{Elections, Serves};
 use crate::elector::engine::Engine;
 use crate::elector::handle::{Done, ElectorHandle, RunState, Running, Shared, panicked};
 use crate::elector::inbox::{Input, Line, Outlet};
 use crate::elector::lock_threads::LockThreads;
+use crate::elector::population::Population;
 use crate::elector::seat::{Run, Seat, Work};
 use crate::elector::threads;
 use crate::elector::worker::Workshop;
@@ -70,7 +71,6 @@ pub struct ElectorPool {
     /// Of members without a name of their own.
     identity: String,
     lock_threads: NonZeroUsize,
-    population: Population,
     /// How many elections were ever begun.
     started: AtomicU64,
     /// Of the election that was begun last.
@@ -84,6 +84,7 @@ struct Threads {
     line: Arc<Line>,
     lock_threads: LockThreads,
     workshop: Workshop,
+    population: Arc<Population>,
     /// Disconnects when the election thread has ended.
     ended: Receiver<()>,
 }
@@ -95,7 +96,6 @@ impl ElectorPool {
             clock: Clock::system(),
             identity: default_identity(),
             lock_threads: LOCK_THREADS,
-            population: Population::default(),
             started: AtomicU64::new(0),
             settings: Mutex::default(),
             threads: Mutex::default(),
@@ -147,7 +147,7 @@ impl ElectorPool {
 
     /// How many elections have not ended.
     pub fn len(&self) -> usize {
-        usize::try_from(self.population.load(Ordering::SeqCst)).unwrap_or(usize::MAX)
+        self.threads.lock().as_ref().map_or(0, |threads| threads.population.count())
     }
 
     /// Whether every election has ended.
@@ -168,7 +168,7 @@ impl ElectorPool {
         if let Some(threads) = self.close(true)
             && threads.ended.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout)
         {
-            return self.len();
+            return threads.population.count();
         }
         0
     }
@@ -180,7 +180,7 @@ impl ElectorPool {
         let clock = self.clock.clone();
         let mut lock = config.lock;
         let describe = lock.describe().into();
-        let Threads { line, lock_threads, workshop, .. } = self.threads()?;
+        let Threads { line, lock_threads, workshop, population, .. } = self.threads()?;
         let id = self.started.fetch_add(1, Ordering::SeqCst);
         let worker = workshop.worker(&config.callbacks, config.on_event);
         let state = RunState::new(Outlet::new(Arc::clone(&line), id), worker);
@@ -196,11 +196,13 @@ impl ElectorPool {
         };
         let ready_ahead = false;
         let run = Run { settings, clock, shared, state, lock, work, again, ready_ahead };
-        self.population.fetch_add(1, Ordering::SeqCst);
+        if !population.arrive() {
+            return Err(panicked());
+        }
         match line.send(Input::Spawn(Box::new(Seat::new(run, running)))) {
             Ok(()) => Ok(handle),
             Err(_) => {
-                self.population.fetch_sub(1, Ordering::SeqCst);
+                population.leave();
                 Err(panicked())
             }
         }
@@ -229,7 +231,8 @@ impl ElectorPool {
         let lock_threads = LockThreads::start(self.lock_threads.get())?;
         let (line, inbox) = Line::new();
         let (alive, ended) = bounded(0);
-        let serves = Serves::Many(Arc::clone(&self.population));
+        let population = Arc::default();
+        let serves = Serves::Many(Arc::clone(&population));
         let clock = self.clock.clone();
         let elections = Elections::new(clock.clone(), inbox.clone(), lock_threads.clone(), serves);
         let engine = Engine::new(clock, Arc::clone(&line), inbox, elections);
@@ -239,7 +242,7 @@ impl ElectorPool {
             let mut engine = engine;
             engine.run();
         })?;
-        Ok(Threads { line, lock_threads, workshop, ended })
+        Ok(Threads { line, lock_threads, workshop, population, ended })
     }
 
     /// Has the election thread panic.

@@ -34,6 +34,7 @@ mod mount;
 pub(crate) mod observe;
 mod options;
 mod place;
+mod probes;
 pub(crate) mod renew;
 mod same_host;
 mod say;

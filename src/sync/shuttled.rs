@@ -24,6 +24,8 @@ pub enum Mutant {
     LateRegistration,
     /// A channel that takes one message in eight and forgets it.
     ForgetfulChannel,
+    /// Who has had an election take a step tells its thread nothing of that.
+    SilentVisit,
 }
 
 thread_local! {
@@ -45,7 +47,7 @@ pub fn with_mutant<T>(mutant: Mutant, body: impl FnOnce() -> T) -> T {
     body()
 }
 
-fn is_broken(mutant: Mutant) -> bool {
+pub(crate) fn is_broken(mutant: Mutant) -> bool {
     MUTANT.get() == Some(mutant)
 }
 

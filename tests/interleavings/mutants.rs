@@ -29,3 +29,8 @@ fn a_wait_that_is_announced_too_late_hangs_a_pool() {
 fn a_channel_that_forgets_hangs_or_loses_a_result() {
     assert!(with_mutant(Mutant::ForgetfulChannel, || fails(scenarios::runs)));
 }
+
+#[test]
+fn a_step_of_which_the_election_thread_hears_nothing_hangs() {
+    assert!(with_mutant(Mutant::SilentVisit, || fails(scenarios::runs)));
+}

@@ -27,7 +27,8 @@ impl Stopping {
         // Whoever started this process may ignore SIGCHLD, and then nobody could wait for a child.
         heeded.extend([SIGCHLD, SIGCONT]);
         let mut arrivals = Signals::new(heeded)?;
-        let (stop_sender, stop) = bounded(0);
+        // Room, so that an elector need not wait at this end to be handed something.
+        let (stop_sender, stop) = bounded(1);
         let (continued_sender, continued) = bounded(1);
         let first = Arc::new(AtomicI32::new(0));
         let noted = Arc::clone(&first);

@@ -25,6 +25,7 @@ use crate::lock::file::bell::Bell;
 use crate::lock::file::companion::{Companion, CompanionId, Tried, elector_of, try_shared};
 use crate::lock::file::entry::{BootId, Entry, HolderFacts};
 use crate::lock::file::place::{Place, bases};
+use crate::lock::file::probes;
 use crate::lock::file::slot::Slot;
 use crate::lock::file::step::DirectoryId;
 use crate::record::Liveness;
@@ -48,12 +49,12 @@ pub(super) struct SameHost {
     own: Own,
     boot: Option<BootId>,
     companion: Option<Companion>,
-    probe: Option<Probe>,
+    probe: Option<Arc<Probe>>,
 }
 
 /// A holder's companion.
 #[derive(Debug)]
-struct Probe {
+pub(super) struct Probe {
     id: CompanionId,
     /// `None` where nothing stands under its name.
     found: Option<(Place, Arc<File>)>,
@@ -108,7 +109,7 @@ impl SameHost {
 
     /// Notices whether somebody in this process has closed the companion's file.
     pub(super) fn check(&self) {
-        let _ = self.companion.as_ref().map(Companion::file);
+        let _ = self.companion.as_ref().map(Companion::check);
     }
 
     /// This process does nothing for the term any more.
@@ -133,7 +134,7 @@ impl SameHost {
             return Liveness::Unknown;
         }
         if self.probe.as_ref().is_none_or(|probe| probe.id != facts.companion) {
-            self.probe = Probe::find(facts.companion, &self.bases());
+            self.probe = self.find(facts.companion);
         }
         if bell.is_some() {
             self.prepare();
@@ -146,17 +147,17 @@ impl SameHost {
         probe.look(term, now)
     }
 
-    fn bases(&self) -> Vec<PathBuf> {
+    fn find(&self, id: CompanionId) -> Option<Arc<Probe>> {
         match &self.own {
-            Own::In(bases) => bases.clone(),
-            Own::OfProcess | Own::Off => bases(),
+            Own::In(bases) => Probe::find(id, bases).map(Arc::new),
+            Own::OfProcess | Own::Off => probes::shared(id, || Probe::find(id, &bases())),
         }
     }
 }
 
 impl Probe {
     /// `None` where looking failed for a reason that may pass.
-    fn find(id: CompanionId, bases: &[PathBuf]) -> Option<Self> {
+    pub(super) fn find(id: CompanionId, bases: &[PathBuf]) -> Option<Self> {
         let mut surely_absent = true;
         for base in bases {
             let opened =
@@ -177,17 +178,25 @@ impl Probe {
         surely_absent.then_some(Self { id, found: None })
     }
 
+    /// Whether it was found. That there is none may be known otherwise to who looks later.
+    pub(super) fn is_of_a_file(&self) -> bool {
+        self.found.is_some()
+    }
+
     fn look(&self, term: Option<Slot>, now: Instant) -> Liveness {
         let Some((place, file)) = &self.found else { return Liveness::Unknown };
         match try_shared(file) {
-            // Held by its work: for how long nobody knows, and nobody renews.
-            Tried::Busy if self.has_lost_its_elector(place) => Liveness::Unknown,
             // It may live for long without the lease: it was lost, or left to expire, or the
-            // process is frozen.
-            Tried::Busy => match term.and_then(|term| term.read(file)) {
-                Some(until) if now < until => Liveness::Alive,
-                _ => Liveness::Unknown,
-            },
+            // process is frozen. Or its work holds the lock: for how long nobody knows, and nobody
+            // renews.
+            Tried::Busy => {
+                let until = term.and_then(|term| term.read(file));
+                let lasts = until.is_some_and(|until| now < until);
+                match lasts && !self.has_lost_its_elector(place) {
+                    true => Liveness::Alive,
+                    false => Liveness::Unknown,
+                }
+            }
             // Only after the lock was had: a process that gives its companion up takes the name
             // away first.
             Tried::Free if place.identify(&self.id.name()) == Ok(self.id.file()) => Liveness::Dead,

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
-
 use crate::lock::file::step::{Errno, KEEP, Op};
 use crate::record::Incarnation;
 

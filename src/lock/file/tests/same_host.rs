@@ -10,7 +10,8 @@ use crate::clock::{Stopwatch, Timestamp};
 use crate::lock::file::companion::{CompanionId, Tried};
 use crate::lock::file::entry::{FORMAT, HolderFacts, encode};
 use crate::lock::file::place::Place;
-use crate::lock::file::same_host::{Own, SameHost};
+use crate::lock::file::probes::shared;
+use crate::lock::file::same_host::{Own, Probe, SameHost};
 use crate::lock::file::slot::Slot;
 
 /// A directory for companions, which lies in memory.
@@ -166,6 +167,37 @@ fn a_companion_that_somebody_has_closed_stands_in_no_claim() {
     assert_eq!(runtime.same_host().look(&entry), Liveness::Unknown);
     holder.confirmed(Slot::of(HERE, 1), END);
     assert_eq!(other.metadata().unwrap().len(), 0, "nothing is written into another's file");
+}
+
+#[test]
+fn a_companion_that_was_closed_and_opened_by_a_look_stands_in_no_claim() {
+    let runtime = Runtime::new();
+    let (mut holder, _) = holder(&runtime);
+    let companion = holder.companion().unwrap().clone();
+    assert!(companion.file().is_some());
+    let path = runtime.files().pop().unwrap();
+    let look = std::fs::File::open(path).unwrap();
+    holder.set_companion(companion.replaced_by(look));
+    assert_eq!(holder.facts(), None);
+}
+
+#[test]
+fn who_looks_at_one_companion_shares_its_open_files() {
+    let runtime = Runtime::new();
+    let (holder, entry) = holder(&runtime);
+    let id = entry.holder.unwrap().companion;
+    let find = || Probe::find(id, &[runtime.base()]);
+    let first = shared(id, find).unwrap();
+    let second = shared(id, || panic!("it is known")).unwrap();
+    assert!(std::sync::Arc::ptr_eq(&first, &second));
+    drop(first);
+    shared(id, || panic!("it is known")).unwrap();
+    drop(second);
+    assert!(shared(id, || None).is_none(), "nobody has it any more");
+    drop(holder);
+    let absent = shared(id, find).unwrap();
+    assert!(!absent.is_of_a_file());
+    assert!(shared(id, || None).is_none(), "it may come up elsewhere");
 }
 
 #[test]
