@@ -3,14 +3,14 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
 use crate::support::{
-    PATIENCE, Place, elect_path, is_alive, now, pid_of, signal, wait_for_exit, wait_until,
+    PATIENCE, Place, can_trace, elect_path, is_alive, now, pid_of, signal, wait_for_exit,
+    wait_until,
 };
 
 #[path = "../../src/bin/elect/control.rs"]
@@ -66,8 +66,8 @@ impl Setup {
         let input = place.path("stdin");
         std::fs::write(&input, self.stdin.unwrap_or_default()).unwrap();
         let input = File::open(input).unwrap();
-        control::send(&elect, Order::Begin, Some(input.as_fd())).unwrap();
-        let process = guard_command(&place, self.term, self.kill_after, self.loss_grace)
+        control::send_with(&elect, begin(self.term), b"name\0/lock", &[input.as_fd()]).unwrap();
+        let process = guard_command(&place, self.kill_after, self.loss_grace)
             .args(["--", "sh", "-c", self.script])
             .stdin(Stdio::from(theirs))
             .spawn()
@@ -76,17 +76,15 @@ impl Setup {
     }
 }
 
-fn guard_command(
-    place: &Place,
-    term: Duration,
-    kill_after: Duration,
-    loss_grace: Duration,
-) -> Command {
-    let deadline = (now() + term).as_nanos();
+/// The order to begin a term that lasts for `term` from now.
+fn begin(term: Duration) -> Order {
+    Order::Begin { deadline: (now() + term).as_nanos() as u64, token: 7 }
+}
+
+fn guard_command(place: &Place, kill_after: Duration, loss_grace: Duration) -> Command {
     let mut command = Command::new(elect_path());
-    let words: [OsString; 5] = [
+    let words: [OsString; 4] = [
         "guard".into(),
-        format!("--deadline={deadline}").into(),
         format!("--kill-after-millis={}", kill_after.as_millis()).into(),
         format!("--loss-grace-millis={}", loss_grace.as_millis()).into(),
         // No group of this number lends a terminal.
@@ -98,7 +96,7 @@ fn guard_command(
 
 impl Guard {
     fn order(&self, order: Order) {
-        control::send(self.elect.as_ref().unwrap(), order, None).unwrap();
+        control::send(self.elect.as_ref().unwrap(), order).unwrap();
     }
 
     fn code(&mut self) -> Option<i32> {
@@ -149,8 +147,10 @@ fn the_command_leads_its_group_and_has_every_signal_at_its_default() {
     assert_eq!(guard.place.read("group").trim(), guard.place.read("pid").trim());
     for line in guard.place.read("masks").lines() {
         let mask = u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap();
-        // What the test's own parents ignore may stay so; SIGPIPE (13) and SIGTTOU (22) are ours.
-        assert_eq!(mask & (1 << 12 | 1 << 21), 0, "{line}");
+        // What the test's own parents ignore may stay so; SIGPIPE (13) and SIGTTOU (22) are ours,
+        // and what a guard holds back: SIGHUP (1), SIGINT (2), SIGQUIT (3) and SIGTERM (15).
+        let ours: &[u32] = if line.starts_with("SigBlk") { &[1, 2, 3, 13, 15, 22] } else { &[13] };
+        assert!(ours.iter().all(|signal| mask & (1 << (signal - 1)) == 0), "{line}");
     }
 }
 
@@ -200,6 +200,21 @@ fn a_command_may_clean_up_when_it_is_stopped_even_if_it_was_suspended() {
     guard.order(Order::Stop);
     assert_eq!(guard.code(), Some(3));
     assert_eq!(guard.place.read("last"), "bye\n");
+}
+
+#[test]
+fn what_a_command_that_is_stopped_leaves_in_its_group_is_told_once() {
+    let script = "sh -c 'trap \"echo told >> told; [ -e go ] && exit\" TERM; echo $$ > pid
+        while :; do sleep 0.01; done' & exec sleep 600";
+    let mut guard = guard(script).start();
+    guard.pid("pid");
+    guard.order(Order::Stop);
+    wait_until("word of it", || !guard.place.read("told").is_empty());
+    let told = now();
+    wait_until("a second word, which must not come", || now() - told > SHORT);
+    assert_eq!(guard.place.read("told"), "told\n");
+    signal(guard.pid("pid"), Signal::KILL);
+    assert_eq!(guard.code(), Some(128 + 15));
 }
 
 #[test]
@@ -306,41 +321,102 @@ fn an_order_that_waited_until_the_term_had_passed_starts_nothing() {
 }
 
 #[test]
-fn a_term_that_has_passed_starts_nothing() {
+fn a_guard_that_is_not_told_to_begin_starts_nothing_and_ends_with_elect() {
     let place = Place::new();
     let (elect, theirs) = control::pair().unwrap();
-    let mut process = guard_command(&place, Duration::ZERO, LONG, LONG)
+    let mut process = guard_command(&place, LONG, LONG)
         .args(["--", "touch", "ran"])
         .stdin(Stdio::from(theirs))
         .spawn()
         .unwrap();
+    let name = format!("/proc/{}/comm", process.id());
+    wait_until("a guard that waits", || {
+        std::fs::read_to_string(&name).is_ok_and(|name| name.trim_end() == "leader-guard")
+    });
+    // Or a copy of it could not become COMMAND.
+    let threads = std::fs::read_dir(format!("/proc/{}/task", process.id())).unwrap();
+    assert_eq!(threads.count(), 1);
+    // What ends `elect` says nothing to a guard that waits either.
+    for number in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
+        signal(pid_of(&process), number);
+    }
+    assert_eq!(process.try_wait().unwrap(), None);
+    drop(elect);
     assert_eq!(wait_for_exit(&mut process).code(), Some(76));
     assert!(!place.path("ran").exists());
-    drop(elect);
 }
 
 #[test]
-fn a_term_that_has_passed_starts_nothing_although_the_order_to_begin_is_there() {
-    for _ in 0..20 {
-        let mut guard = guard("touch ran").term(Duration::ZERO).start();
-        assert_eq!(guard.code(), Some(76));
-        assert!(!guard.place.path("ran").exists());
-    }
-}
-
-#[test]
-fn a_start_that_comes_after_the_term_does_not_become_the_command() {
+fn an_order_to_begin_that_a_guard_reads_late_starts_nothing() {
     let place = Place::new();
-    let own = std::process::id();
-    let mut process = Command::new(elect_path())
-        .args(["start", &format!("--guard={own}"), "--lender=2147483647", "--deadline=1"])
+    let (elect, theirs) = control::pair().unwrap();
+    let mut process = guard_command(&place, LONG, LONG)
         .args(["--", "touch", "ran"])
-        .current_dir(&place)
-        .process_group(0)
+        .stdin(Stdio::from(theirs))
         .spawn()
         .unwrap();
+    signal(pid_of(&process), Signal::STOP);
+    control::send_with(&elect, begin(SHORT), b"name\0/lock", &[std::io::stdin().as_fd()]).unwrap();
+    let told = now();
+    wait_until("the end of the term", || now() - told > SHORT * 2);
+    signal(pid_of(&process), Signal::CONT);
     assert_eq!(wait_for_exit(&mut process).code(), Some(76));
     assert!(!place.path("ran").exists());
+}
+
+/// The copy of a guard between its birth and COMMAND stands still while `strace` delays its `call`.
+fn with_slow_start(call: &str, setup: Setup) -> Option<Guard> {
+    with_slow_start_under(":", call, setup)
+}
+
+/// The same in a shell that has done `first`.
+fn with_slow_start_under(first: &str, call: &str, setup: Setup) -> Option<Guard> {
+    if !can_trace() {
+        return None;
+    }
+    let place = Place::new();
+    let (elect, theirs) = control::pair().unwrap();
+    let stdin = std::io::stdin();
+    control::send_with(&elect, begin(setup.term), b"name\0/lock", &[stdin.as_fd()]).unwrap();
+    let delay = format!("inject={call}:delay_enter=900000");
+    let guard = guard_command(&place, setup.kill_after, setup.loss_grace);
+    let process = Command::new("sh")
+        .args(["-c", &format!("{first}; exec \"$@\""), "sh", "strace"])
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", &delay])
+        .arg(elect_path())
+        .args(guard.get_args())
+        .args(["--", "sh", "-c", setup.script])
+        .current_dir(&place)
+        .stdin(Stdio::from(theirs))
+        .spawn()
+        .unwrap();
+    Some(Guard { place, process, elect: Some(elect) })
+}
+
+#[test]
+fn a_copy_of_the_guard_that_is_late_for_its_term_does_not_become_the_command() {
+    let setup = guard("touch ran").term(SHORT * 2);
+    let Some(mut late) = with_slow_start("getppid", setup) else { return };
+    // By its own look at the lease, or told to end by its guard: whichever is first.
+    assert!(matches!(late.code(), Some(76 | 143)));
+    assert!(!late.place.path("ran").exists());
+}
+
+#[test]
+fn a_copy_of_the_guard_that_ignores_sigterm_does_not_become_the_command_in_the_grace() {
+    // Whoever has started `elect` ignores it, so the guard's word at the deadline ends nothing.
+    let setup = guard("touch ran").term(SHORT);
+    let Some(mut late) = with_slow_start_under("trap '' TERM", "getppid", setup) else { return };
+    assert_eq!(late.code(), Some(76));
+    assert!(!late.place.path("ran").exists());
+}
+
+#[test]
+fn a_copy_of_the_guard_that_is_told_to_end_does_not_become_the_command() {
+    let Some(mut told) = with_slow_start("getppid", guard("touch ran")) else { return };
+    told.order(Order::Stop);
+    assert_eq!(told.code(), Some(128 + 15));
+    assert!(!told.place.path("ran").exists());
 }
 
 #[test]
@@ -348,7 +424,7 @@ fn an_elect_that_is_gone_before_the_start_starts_nothing() {
     let place = Place::new();
     let (elect, theirs) = control::pair().unwrap();
     drop(elect);
-    let mut process = guard_command(&place, PATIENCE, LONG, LONG)
+    let mut process = guard_command(&place, LONG, LONG)
         .args(["--", "touch", "ran"])
         .stdin(Stdio::from(theirs))
         .spawn()
@@ -362,8 +438,9 @@ fn a_command_that_is_missing_or_not_executable_has_its_code() {
     for (command, code) in [("/nowhere/at/all", 127), ("/etc/passwd", 126), ("/", 126)] {
         let place = Place::new();
         let (elect, theirs) = control::pair().unwrap();
-        control::send(&elect, Order::Begin, Some(std::io::stdin().as_fd())).unwrap();
-        let output = guard_command(&place, PATIENCE, LONG, LONG)
+        control::send_with(&elect, begin(PATIENCE), b"name\0/lock", &[std::io::stdin().as_fd()])
+            .unwrap();
+        let output = guard_command(&place, LONG, LONG)
             .args(["--", command])
             .stdin(Stdio::from(theirs))
             .output()
@@ -371,5 +448,30 @@ fn a_command_that_is_missing_or_not_executable_has_its_code() {
         assert_eq!(output.status.code(), Some(code), "{command}");
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(message.contains(command), "{message}");
+    }
+}
+
+#[test]
+fn a_guard_that_has_no_room_for_the_companion_starts_nothing() {
+    // Under each of these limits something is lost, and what it is depends on what is open.
+    for limit in 5..=10 {
+        let place = Place::new();
+        let (elect, theirs) = control::pair().unwrap();
+        let companion = tempfile::tempfile().unwrap();
+        let stdin = std::io::stdin();
+        let files = [stdin.as_fd(), companion.as_fd()];
+        control::send_with(&elect, begin(PATIENCE), b"name\0/lock", &files).unwrap();
+        let guard = guard_command(&place, LONG, LONG);
+        let mut process = Command::new("sh")
+            .args(["-c", &format!("ulimit -n {limit}; exec \"$@\""), "sh", elect_path()])
+            .args(guard.get_args())
+            .args(["--", "touch", "ran"])
+            .current_dir(&place)
+            .stdin(Stdio::from(theirs))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        assert_eq!(wait_for_exit(&mut process).code(), Some(125), "{limit} files");
+        assert!(!place.path("ran").exists(), "{limit} files");
     }
 }

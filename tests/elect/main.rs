@@ -6,5 +6,6 @@ mod once;
 mod purge;
 mod run;
 mod same_host;
+mod spare;
 mod support;
 mod terminal;

@@ -3,12 +3,13 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
 use crate::support::{
-    FAST, Place, elect, elect_path, is_alive, now, pid_of, run, signal, status, wait_until,
+    FAST, Place, can_trace, elect, elect_path, is_alive, now, pid_of, run, signal, status,
+    wait_until,
 };
 
 /// Tells its process id, and goes on for ever.
@@ -355,4 +356,21 @@ fn usage_errors_are_own_failures_and_help_is_not() {
     }
     let hidden = elect(&place, &["--help"]).stdout;
     assert!(!hidden.contains("guard"), "{hidden}");
+}
+
+#[test]
+fn what_is_wrong_is_told_although_no_thread_can_be_started_that_writes() {
+    if !can_trace() {
+        return;
+    }
+    let place = Place::new();
+    let output = Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=clone,clone3:error=EAGAIN"])
+        .args([elect_path(), "run", "--lock", "lock", "--", "true"])
+        .current_dir(&place)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("Resource temporarily unavailable"), "{said:?}");
 }

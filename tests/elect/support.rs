@@ -96,6 +96,16 @@ pub fn is_alive(pid: Pid) -> bool {
     })
 }
 
+/// Whether processes can be held up by strace here; says so where not.
+pub fn can_trace() -> bool {
+    let traced = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output();
+    let can = traced.is_ok_and(|traced| traced.status.success());
+    if !can {
+        println!("skipped: strace can't be used here");
+    }
+    can
+}
+
 /// The children of a process.
 pub fn children_of(pid: Pid) -> Vec<Pid> {
     let own = pid.as_raw_nonzero();
@@ -220,7 +230,7 @@ impl Elect {
         pid_of(&self.0)
     }
 
-    /// Its guard, once it leads.
+    /// Its guard, from before it leads.
     pub fn guard(&self) -> Pid {
         wait_for("a guard", || children_of(self.pid()).first().copied())
     }

@@ -15,7 +15,10 @@ use leaderelection::{
 use rustix::process::{getpgrp, getpid, set_child_subreaper};
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
+use crate::child::Plan;
 use crate::cli::CandidateArgs;
+use crate::guards::Guards;
+use crate::names::Names;
 use crate::output::Output;
 use crate::stopping::Stopping;
 use crate::terminal::Terminal;
@@ -56,7 +59,11 @@ pub fn campaign(
         }
     };
     let code = match Candidate::new(args, on_success, &output) {
-        Ok(candidate) => lead(&candidate),
+        Ok(candidate) => {
+            let code = lead(&candidate);
+            candidate.dismiss_guard();
+            code
+        }
         Err(refusal) => {
             log::error!("{}", refusal.reason);
             refusal.code
@@ -105,6 +112,7 @@ pub struct Candidate {
     elector: LeaderElector,
     task: Receiver<bool>,
     ends: Receiver<WorkEnd>,
+    work: Arc<OnceLock<Work>>,
     stopping: Stopping,
     has_terminal: bool,
     codes: Codes,
@@ -121,6 +129,9 @@ impl Candidate {
             return Err(Refusal { code: unusable.code, reason: unusable.reason });
         }
         let timing = Timing::of(args).map_err(Refusal::own)?;
+        // First of all that takes time, beside which it is then done.
+        let guards = Guards::new(plan(args, &timing));
+        guards.prepare();
         let options = FileLock::options().trust_anyway(args.i_know).same_host(!args.no_same_host);
         let lock = open_lock(&args.lock, options)?;
         let path = lock.path().to_owned();
@@ -129,24 +140,23 @@ impl Candidate {
         let (report, task) = bounded(1);
         let (end, ends) = bounded(1);
         let work = Arc::new(OnceLock::new());
+        // With -v the library's own log says all of this, and more.
+        let tells = args.verbose == 0;
         let config = config(args, &timing, lock, Arc::clone(&work), output)
             .on_success(on_success)
-            .callbacks(callbacks(Arc::clone(&work), report, end, output.clone()));
+            .callbacks(callbacks(Arc::clone(&work), report, end, output.clone(), tells));
         let elector = LeaderElector::new(config).map_err(Refusal::own)?;
         let _ = work.set(Work {
-            command: args.command.clone(),
-            lock: path,
-            identity: elector.identity().to_owned(),
-            same_host: !args.no_same_host,
-            kill_after: args.kill_after,
-            loss_grace: timing.loss_grace,
+            guards,
+            names: Names { identity: elector.identity().to_owned(), lock: path },
             force_margin: (timing.stop_grace - timing.loss_grace) / 3,
+            patience: timing.lease_duration + FORCE_MARGIN * 2,
             tick: (timing.retry_period / 4).max(SHORTEST_TICK),
             continued: stopping.continued.clone(),
         });
         let has_terminal = Terminal::of(getpgrp()).is_some();
         let codes = Codes { not_acquired: args.not_acquired_exit_code, lost: args.lost_exit_code };
-        Ok(Self { elector, task, ends, stopping, has_terminal, codes })
+        Ok(Self { elector, task, ends, work, stopping, has_terminal, codes })
     }
 
     /// The exit codes that the user chose.
@@ -158,6 +168,7 @@ impl Candidate {
     pub fn run_once(&self) -> Ended {
         // What the work of an earlier term said after its end concerns nobody.
         while self.task.try_recv().is_ok() || self.ends.try_recv().is_ok() {}
+        self.guards(Guards::prepare);
         let outcome = self.elector.run_until(self.task.clone(), self.stopping.stop.clone());
         let (outcome, exit) = match (outcome, self.ends.try_recv()) {
             (outcome, Ok(WorkEnd::Exit(exit))) => (outcome, Some(exit)),
@@ -170,6 +181,7 @@ impl Candidate {
             && [SIGINT, SIGQUIT]
                 .into_iter()
                 .any(|signal| exit.is_some_and(|exit| exit.code == exit::by_signal(signal)));
+        self.guards(Guards::wait_for_leaving);
         let ended = Ended { outcome, exit, signal: self.stopping.signal(), interrupted };
         self.tell(&ended);
         ended
@@ -177,6 +189,17 @@ impl Candidate {
 }
 
 impl Candidate {
+    /// After the last campaign.
+    fn dismiss_guard(&self) {
+        self.guards(Guards::dismiss);
+    }
+
+    fn guards(&self, action: impl FnOnce(&Guards)) {
+        if let Some(work) = self.work.get() {
+            action(&work.guards);
+        }
+    }
+
     /// Says what the log of the election does not. By now nothing of COMMAND is left.
     fn tell(&self, ended: &Ended) {
         match (&ended.outcome, ended.exit) {
@@ -200,6 +223,15 @@ impl Candidate {
             (Ok(_), Some(Exit { code, .. })) => log::info!("COMMAND ended with code {code}"),
             (Ok(_), None) => {}
         }
+    }
+}
+
+fn plan(args: &CandidateArgs, timing: &Timing) -> Plan {
+    Plan {
+        command: args.command.clone(),
+        kill_after: args.kill_after,
+        loss_grace: timing.loss_grace,
+        same_host: !args.no_same_host,
     }
 }
 
@@ -253,16 +285,13 @@ fn config(
 
 /// A line for each change that matters to who waits. The library's warnings come beside these.
 fn tell_change(event: &ElectionEvent, work: Option<&Work>, output: &Output) {
-    let own = work.map_or("", |work| &work.identity);
+    let own = work.map_or("", |work| &work.names.identity);
     match event {
         ElectionEvent::LeaderChanged(Some(leader)) if **leader != *own => {
             log::info!("{leader} leads");
             output.wait_for(Some(Arc::clone(leader)));
         }
         ElectionEvent::LeaderChanged(_) => output.wait_for(None),
-        ElectionEvent::Acquired { fencing_token } => {
-            log::info!("{own} leads, with fencing token {fencing_token}: this candidate");
-        }
         _ => {}
     }
 }
@@ -272,8 +301,14 @@ fn callbacks(
     report: Sender<bool>,
     end: Sender<WorkEnd>,
     output: Output,
+    tells: bool,
 ) -> LeaderCallbacks {
     LeaderCallbacks::new().on_started_leading(move |term: &Term| {
+        // Not by the hook for events, which may be called when COMMAND has the terminal already.
+        if let Some(work) = work.get().filter(|_| tells) {
+            let (own, token) = (&work.names.identity, term.fencing_token());
+            log::info!("{own} leads, with fencing token {token}: this candidate");
+        }
         output.lend_terminal();
         let ended = match work.get().map(|work| work.run(term)) {
             Some(Ok(Some(exit))) => WorkEnd::Exit(exit),

@@ -11,18 +11,31 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::cmsg_space;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+    sendmsg, socketpair,
 };
 
-/// A kind and a number.
-const MESSAGE_BYTES: usize = 9;
+/// A kind and two numbers.
+const MESSAGE_BYTES: usize = 17;
+
+/// So many bytes of text can follow: the longest path that the system knows, and a name.
+const TEXT_BYTES: usize = 4096 + 256;
+
+/// So many files a message can carry.
+const FILES: usize = 2;
 
 /// What `elect` tells the guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Begin; the message carries COMMAND's standard input.
-    Begin,
+    /// The term has begun. The message carries the names for COMMAND, its standard input, and after
+    /// that the companion's descriptor where there is one.
+    Begin {
+        /// The term is valid until this instant, in nanoseconds of the boot clock.
+        deadline: u64,
+        /// Its fencing token.
+        token: u64,
+    },
     /// The term is now valid until this instant, in nanoseconds of the boot clock.
     Deadline(u64),
     /// End COMMAND on purpose: the term is still valid.
@@ -36,6 +49,8 @@ pub enum Order {
 /// What the guard tells `elect`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
+    /// COMMAND was started. Comes with the first renewal, so that it costs a short term nothing.
+    Began,
     /// COMMAND was stopped by this signal of the terminal.
     Paused(i32),
     /// COMMAND has ended; processes that it started may be left.
@@ -45,30 +60,33 @@ pub enum Report {
         /// The guard had told it to end before it did.
         told: bool,
     },
+    /// COMMAND has ended with this code, and of all that it started nothing is left. The last word
+    /// of a guard.
+    NothingLeft(u8),
 }
 
 /// A message as it crosses the socket.
 pub trait Message: Sized {
-    /// The kind and the number.
-    fn encode(self) -> (u8, u64);
+    /// The kind and the numbers.
+    fn encode(self) -> (u8, [u64; 2]);
     /// `None` where the kind is unknown.
-    fn decode(kind: u8, number: u64) -> Option<Self>;
+    fn decode(kind: u8, numbers: [u64; 2]) -> Option<Self>;
 }
 
 impl Message for Order {
-    fn encode(self) -> (u8, u64) {
+    fn encode(self) -> (u8, [u64; 2]) {
         match self {
-            Order::Begin => (b'B', 0),
-            Order::Deadline(nanos) => (b'D', nanos),
-            Order::Stop => (b'S', 0),
-            Order::Lose => (b'L', 0),
-            Order::Continue => (b'C', 0),
+            Order::Begin { deadline, token } => (b'B', [deadline, token]),
+            Order::Deadline(nanos) => (b'D', [nanos, 0]),
+            Order::Stop => (b'S', [0; 2]),
+            Order::Lose => (b'L', [0; 2]),
+            Order::Continue => (b'C', [0; 2]),
         }
     }
 
-    fn decode(kind: u8, number: u64) -> Option<Self> {
+    fn decode(kind: u8, [number, second]: [u64; 2]) -> Option<Self> {
         match kind {
-            b'B' => Some(Order::Begin),
+            b'B' => Some(Order::Begin { deadline: number, token: second }),
             b'D' => Some(Order::Deadline(number)),
             b'S' => Some(Order::Stop),
             b'L' => Some(Order::Lose),
@@ -79,29 +97,42 @@ impl Message for Order {
 }
 
 impl Message for Report {
-    fn encode(self) -> (u8, u64) {
+    fn encode(self) -> (u8, [u64; 2]) {
         match self {
-            Report::Paused(signal) => (b'P', u64::from(signal.unsigned_abs())),
-            Report::Exited { code, told: false } => (b'E', u64::from(code)),
-            Report::Exited { code, told: true } => (b'T', u64::from(code)),
+            Report::Began => (b'B', [0; 2]),
+            Report::Paused(signal) => (b'P', [u64::from(signal.unsigned_abs()), 0]),
+            Report::Exited { code, told } => (b'E', [u64::from(code), u64::from(told)]),
+            Report::NothingLeft(code) => (b'N', [u64::from(code), 0]),
         }
     }
 
-    fn decode(kind: u8, number: u64) -> Option<Self> {
+    fn decode(kind: u8, [number, second]: [u64; 2]) -> Option<Self> {
         match kind {
+            b'B' => Some(Report::Began),
             b'P' => Some(Report::Paused(number as i32)),
-            b'E' => Some(Report::Exited { code: number as u8, told: false }),
-            b'T' => Some(Report::Exited { code: number as u8, told: true }),
+            b'E' => Some(Report::Exited { code: number as u8, told: second != 0 }),
+            b'N' => Some(Report::NothingLeft(number as u8)),
             _ => None,
         }
     }
 }
 
+/// What came with a message.
+#[derive(Debug)]
+pub struct Cargo {
+    /// Arbitrary bytes.
+    pub text: Vec<u8>,
+    /// Open files, closed on exec.
+    pub files: Vec<File>,
+    /// All that was sent has come. A file is lost where this process may open no more.
+    pub is_whole: bool,
+}
+
 /// What a look at the socket found.
 #[derive(Debug)]
 pub enum Received<M> {
-    /// A message, with the file that it carried.
-    Message(M, Option<File>),
+    /// A message, with what it carried.
+    Message(M, Cargo),
     /// Nothing for now.
     Nothing,
     /// The other side is gone.
@@ -114,24 +145,30 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
 }
 
-/// Sends `message`, with `file` if there is one. Whether it arrived is not known.
-pub fn send<M: Message>(
+/// Sends `message`. Whether it arrived is not known.
+pub fn send(socket: impl AsFd, message: impl Message) -> io::Result<()> {
+    send_with(socket, message, &[], &[])
+}
+
+/// Sends `message` with what it carries.
+pub fn send_with(
     socket: impl AsFd,
-    message: M,
-    file: Option<BorrowedFd<'_>>,
+    message: impl Message,
+    text: &[u8],
+    files: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
-    let (kind, number) = message.encode();
+    let (kind, [number, second]) = message.encode();
     let mut bytes = [0; MESSAGE_BYTES];
     bytes[0] = kind;
-    bytes[1..].copy_from_slice(&number.to_le_bytes());
-    let files: Vec<BorrowedFd<'_>> = file.into_iter().collect();
-    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+    bytes[1..9].copy_from_slice(&number.to_le_bytes());
+    bytes[9..].copy_from_slice(&second.to_le_bytes());
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(FILES))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !files.is_empty() {
-        ancillary.push(SendAncillaryMessage::ScmRights(&files));
+        ancillary.push(SendAncillaryMessage::ScmRights(files));
     }
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    sendmsg(socket, &[IoSlice::new(&bytes)], &mut ancillary, flags)?;
+    sendmsg(socket, &[IoSlice::new(&bytes), IoSlice::new(text)], &mut ancillary, flags)?;
     Ok(())
 }
 
@@ -146,36 +183,42 @@ pub fn receive<M: Message>(socket: impl AsFd) -> Received<M> {
 }
 
 fn receive_with<M: Message>(socket: impl AsFd, flags: RecvFlags) -> Received<M> {
-    let mut bytes = [0; MESSAGE_BYTES];
-    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+    let mut bytes = [0; MESSAGE_BYTES + TEXT_BYTES];
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(FILES))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut slices = [IoSliceMut::new(&mut bytes)];
     let flags = flags | RecvFlags::CMSG_CLOEXEC;
-    let received = match recvmsg(socket, &mut slices, &mut ancillary, flags) {
-        Ok(message) => message.bytes,
+    let (received, is_whole) = match recvmsg(socket, &mut slices, &mut ancillary, flags) {
+        Ok(message) => {
+            (message.bytes, !message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC))
+        }
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Received::Nothing,
         // Any other error means that no order can come any more, which is what a close means.
         Err(_) => return Received::Closed,
     };
-    if received != MESSAGE_BYTES {
+    if received < MESSAGE_BYTES {
         return Received::Closed;
     }
-    let number = u64::from_le_bytes(std::array::from_fn(|i| bytes[i + 1]));
-    match M::decode(bytes[0], number) {
-        Some(message) => Received::Message(message, first_file(&mut ancillary)),
+    let text = bytes[MESSAGE_BYTES..received].to_vec();
+    let number = |first| u64::from_le_bytes(std::array::from_fn(|i| bytes[first + i]));
+    match M::decode(bytes[0], [number(1), number(9)]) {
+        Some(message) => {
+            Received::Message(message, Cargo { text, files: files(&mut ancillary), is_whole })
+        }
         None => Received::Closed,
     }
 }
 
-fn first_file(ancillary: &mut RecvAncillaryBuffer<'_>) -> Option<File> {
+fn files(ancillary: &mut RecvAncillaryBuffer<'_>) -> Vec<File> {
     ancillary
         .drain()
         .filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut files) => files.next(),
+            RecvAncillaryMessage::ScmRights(files) => Some(files),
             _ => None,
         })
-        .next()
+        .flatten()
         .map(File::from)
+        .collect()
 }
 
 #[cfg(test)]
@@ -192,10 +235,15 @@ mod tests {
     #[test]
     fn every_order_arrives_as_it_was_sent() {
         let (ours, theirs) = pair().unwrap();
-        let orders =
-            [Order::Begin, Order::Deadline(u64::MAX), Order::Stop, Order::Lose, Order::Continue];
+        let orders = [
+            Order::Begin { deadline: u64::MAX - 1, token: u64::MAX },
+            Order::Deadline(u64::MAX),
+            Order::Stop,
+            Order::Lose,
+            Order::Continue,
+        ];
         for order in orders {
-            send(&ours, order, None).unwrap();
+            send(&ours, order).unwrap();
         }
         for order in orders {
             assert_eq!(received(&theirs), Some(order));
@@ -207,11 +255,13 @@ mod tests {
     fn every_report_arrives_as_it_was_sent() {
         let (ours, theirs) = pair().unwrap();
         for report in [
+            Report::Began,
             Report::Paused(20),
             Report::Exited { code: 255, told: false },
             Report::Exited { code: 0, told: true },
+            Report::NothingLeft(255),
         ] {
-            send(&theirs, report, None).unwrap();
+            send(&theirs, report).unwrap();
             let Received::Message(found, _) = try_receive::<Report>(&ours) else {
                 panic!("nothing")
             };
@@ -220,19 +270,29 @@ mod tests {
     }
 
     #[test]
-    fn a_file_crosses_the_socket() {
+    fn a_name_and_files_in_their_order_cross_the_socket() {
         use std::io::{Read, Seek, Write};
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(b"hello").unwrap();
-        file.rewind().unwrap();
+        let texts = ["hello", "there"];
+        let made = texts.map(|text| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            file.rewind().unwrap();
+            file
+        });
         let (ours, theirs) = pair().unwrap();
-        send(&ours, Order::Begin, Some(file.as_fd())).unwrap();
-        let Received::Message(Order::Begin, Some(mut copy)) = try_receive(&theirs) else {
-            panic!("no file came");
+        let begin = Order::Begin { deadline: 1, token: 2 };
+        let name = [b'n'; 255];
+        send_with(&ours, begin, &name, &[made[0].as_fd(), made[1].as_fd()]).unwrap();
+        let Received::Message(Order::Begin { .. }, cargo) = try_receive(&theirs) else {
+            panic!("nothing came");
         };
-        let mut text = String::new();
-        copy.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "hello");
+        assert_eq!(cargo.text, name);
+        let read = |mut copy: File| {
+            let mut text = String::new();
+            copy.read_to_string(&mut text).unwrap();
+            text
+        };
+        assert_eq!(cargo.files.into_iter().map(read).collect::<Vec<_>>(), texts);
     }
 
     #[test]
@@ -247,7 +307,7 @@ mod tests {
     #[test]
     fn a_full_socket_refuses_and_does_not_wait() {
         let (ours, _theirs) = pair().unwrap();
-        let refused = (0..100_000).any(|n| send(&ours, Order::Deadline(n), None).is_err());
+        let refused = (0..100_000).any(|n| send(&ours, Order::Deadline(n)).is_err());
         assert!(refused);
     }
 }

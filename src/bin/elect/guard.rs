@@ -16,23 +16,22 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process_group, set_child_subreaper, wait,
 };
+use rustix::time::Timespec;
 use signal_hook::consts::SIGCHLD;
 
-use crate::control::{self, Order, Received, Report};
+use crate::control::{self, Cargo, Order, Received, Report};
 use crate::guard::plan::{Action, Event, Plan};
-use crate::start::StartArgs;
+use crate::names::Names;
+use crate::start::Start;
 use crate::terminal::Terminal;
 use crate::timer::Timer;
 use crate::words::Words;
@@ -40,11 +39,15 @@ use crate::{descendants, exit, signals};
 
 mod plan;
 
+/// Scripts use descriptors of one digit for themselves.
+const FIRST_DESCRIPTOR: i32 = 10;
+
+/// So long a COMMAND that was told to end may take before what has escaped from it is looked for.
+const LOOK_AROUND_AFTER: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+
 /// What `elect` tells its guard from the start.
 #[derive(Debug, PartialEq, Eq)]
 pub struct GuardArgs {
-    /// The term's deadline, in nanoseconds of the boot clock.
-    pub deadline: u64,
     /// From SIGTERM to SIGKILL when the term ends on purpose.
     pub kill_after: Duration,
     /// The same when the leadership is lost.
@@ -60,7 +63,6 @@ impl GuardArgs {
     pub fn to_words(&self) -> Vec<OsString> {
         let mut words: Vec<OsString> = vec![
             "guard".into(),
-            format!("--deadline={}", self.deadline).into(),
             format!("--kill-after-millis={}", self.kill_after.as_millis()).into(),
             format!("--loss-grace-millis={}", self.loss_grace.as_millis()).into(),
             format!("--lender={}", self.lender).into(),
@@ -73,7 +75,6 @@ impl GuardArgs {
     /// The same read back, but for the first.
     pub fn read(mut words: Words) -> Option<Self> {
         Some(Self {
-            deadline: words.number("--deadline=")?,
             kill_after: Duration::from_millis(words.number("--kill-after-millis=")?),
             loss_grace: Duration::from_millis(words.number("--loss-grace-millis=")?),
             lender: words.number("--lender=")?,
@@ -94,6 +95,15 @@ pub fn run(args: &GuardArgs) -> u8 {
     }
 }
 
+/// What processes are told that have left the process group of COMMAND.
+#[derive(Debug)]
+struct Untold {
+    signals: &'static [Signal],
+    /// This group was told, so it is left alone: to many programs a second SIGTERM means haste. Its
+    /// number stays its own for as long as anybody is in it, even when COMMAND is buried.
+    told: Option<Pid>,
+}
+
 #[derive(Debug)]
 struct Guard {
     plan: Plan,
@@ -106,46 +116,63 @@ struct Guard {
     command_code: Option<u8>,
     /// COMMAND was told to end while it ran.
     told: bool,
-    /// Its process group was told, and what has escaped from that not yet.
-    untold: bool,
+    /// What has escaped from its process group is not told yet.
+    untold: Option<Untold>,
     paused: bool,
     connected: bool,
+    /// It has said that COMMAND was started.
+    told_of_start: bool,
+    /// Keeps the companion's lock until this process has ended, and with it all of COMMAND.
+    _companion: Option<OwnedFd>,
 }
 
 impl Guard {
-    /// Starts COMMAND; `None` where `elect` or the term was gone before that.
+    /// Waits for the term and starts COMMAND in it; `None` where `elect` or the term was gone
+    /// before that.
+    ///
+    /// `elect` starts its guard ahead, while it waits to lead. Until it is told to begin, this
+    /// process has nothing of `elect`'s but its standard output and error, and does nothing but
+    /// wait for an order or for the end of `elect`, whatever ends that.
     fn start(args: &GuardArgs) -> io::Result<Option<Self>> {
         signals::hold_back_terminal_stops()?;
-        // `elect` gets them too and decides. A handler, unlike ignoring, does not pass on to
-        // COMMAND.
-        for signal in signals::heeded() {
-            signal_hook::flag::register(signal, Arc::<AtomicBool>::default())?;
-        }
+        // `elect` gets them too and decides.
+        let held_back = signals::hold_back_ending()?;
         set_child_subreaper(Some(getpid()))?;
         // `ps` would call it `exe`. Without `elect` in it, `pkill elect` leaves it to end COMMAND.
         let _ = rustix::thread::set_name(c"leader-guard");
         let child_signals = child_signals()?;
         let (lease, grace) = (Timer::new()?, Timer::new()?);
-        lease.set_at(args.deadline)?;
-        let Some(stdin) = wait_for_begin(&lease)? else { return Ok(None) };
+        let Some(begin) = wait_for_begin()? else { return Ok(None) };
+        lease.set_at(begin.deadline)?;
+        let companion = begin.companion.map(inheritable).transpose()?;
         let terminal = Pid::from_raw(args.lender).and_then(Terminal::of);
-        // `Begin` was queued before this process was there, however long that has taken.
+        // The order may have waited for this process, however long that has taken.
         if lease.is_over() {
             return Ok(None);
         }
-        let child = start_command(args, stdin)?;
+        let start = Start {
+            command: &args.command,
+            token: begin.token,
+            names: &begin.names,
+            deadline: begin.deadline,
+            terminal: terminal.as_ref(),
+            held_back,
+        };
+        let group = start.start(begin.stdin)?;
         Ok(Some(Self {
-            plan: Plan::new(args.deadline, args.kill_after, args.loss_grace),
+            plan: Plan::new(begin.deadline, args.kill_after, args.loss_grace),
             lease,
             grace,
             child_signals,
             terminal,
-            group: child,
+            group,
             command_code: None,
             told: false,
-            untold: false,
+            untold: None,
             paused: false,
             connected: true,
+            told_of_start: false,
+            _companion: companion,
         }))
     }
 
@@ -155,8 +182,14 @@ impl Guard {
             // Before the orders: a COMMAND that has ended by itself was not told to.
             if !self.reap() {
                 self.give_terminal_back();
-                return self.command_code.unwrap_or(exit::OWN_FAILURE);
+                let code = self.command_code.unwrap_or(exit::OWN_FAILURE);
+                // So that `elect` need not wait until this process is gone: it has no child left,
+                // and as a subreaper it had every process that COMMAND left behind. Lost where the
+                // socket is full; then the end of this process says the same.
+                let _ = control::send(control_socket(), Report::NothingLeft(code));
+                return code;
             }
+            self.tell_escaped();
             self.read_orders();
             if self.lease.has_fired() {
                 self.happened(Event::LeaseTimer);
@@ -164,7 +197,6 @@ impl Guard {
             if self.grace.has_fired() {
                 self.happened(Event::GraceTimer);
             }
-            self.tell_escaped();
         }
     }
 
@@ -180,7 +212,8 @@ impl Guard {
             waiting.push(PollFd::new(&control, PollFlags::IN));
         }
         // Interrupted or failed: whatever there is to do is looked for anyway.
-        let _ = poll(&mut waiting, None);
+        let patience = self.untold.is_some().then_some(LOOK_AROUND_AFTER);
+        let _ = poll(&mut waiting, patience.as_ref());
         let mut bytes = [0; 64];
         let _ = rustix::io::read(&self.child_signals, &mut bytes);
     }
@@ -195,30 +228,33 @@ impl Guard {
                     self.happened(Event::Lose);
                 }
                 Received::Message(Order::Deadline(nanos), _) => {
+                    if !self.told_of_start {
+                        let told = control::send(control_socket(), Report::Began);
+                        self.told_of_start = told.is_ok();
+                    }
                     self.happened(Event::Deadline(nanos));
                 }
                 Received::Message(Order::Stop, _) => self.happened(Event::Stop),
                 Received::Message(Order::Lose, _) => self.happened(Event::Lose),
                 Received::Message(Order::Continue, _) => self.resume(),
-                Received::Message(Order::Begin, _) => {}
+                Received::Message(Order::Begin { .. }, _) => {}
             }
         }
     }
 
     fn happened(&mut self, event: Event) {
+        if let (Event::Lose | Event::LeaseTimer, Some(untold)) = (event, &mut self.untold) {
+            // What is stopped when the term has ended must not run again.
+            untold.signals = &[Signal::TERM];
+        }
         for action in self.plan.step(event) {
             match action {
                 Action::Terminate { wake } => {
                     self.told |= self.command_code.is_none();
-                    if wake {
-                        self.signal(Signal::TERM);
-                        self.signal(Signal::CONT);
-                    } else {
-                        self.tell_group();
-                    }
+                    self.tell(if wake { &[Signal::TERM, Signal::CONT] } else { &[Signal::TERM] });
                 }
                 Action::Kill => {
-                    self.untold = false;
+                    self.untold = None;
                     self.signal(Signal::KILL);
                 }
                 // Only nonsense as a time could fail, and then killing now is the safe side.
@@ -232,20 +268,25 @@ impl Guard {
         }
     }
 
-    /// At a loss. What has escaped is told later: to look for it takes a while, which must not
-    /// delay the kill.
-    fn tell_group(&mut self) {
-        self.untold = true;
-        if self.command_code.is_none() {
-            let _ = kill_process_group(self.group, Signal::TERM);
+    /// What has escaped is told later: to look for it means to read all of /proc, which must not
+    /// delay a kill, and mostly there is nothing left by then.
+    fn tell(&mut self, signals: &'static [Signal]) {
+        let told = self.command_code.is_none().then_some(self.group);
+        self.untold = Some(Untold { signals, told });
+        if let Some(group) = told {
+            for signal in signals {
+                let _ = kill_process_group(group, *signal);
+            }
         }
     }
 
     fn tell_escaped(&mut self) {
-        if self.untold && !self.lease.is_over() {
-            self.untold = false;
-            let told = self.command_code.is_none().then_some(self.group);
-            descendants::signal_all_unless(Signal::TERM, told, || self.lease.is_over());
+        if let Some(Untold { signals, told }) = self.untold.take()
+            && !self.lease.is_over()
+        {
+            for signal in signals {
+                descendants::signal_all_unless(*signal, told, || self.lease.is_over());
+            }
         }
     }
 
@@ -289,7 +330,7 @@ impl Guard {
         self.command_code = Some(code);
         // What it left behind may outlast the term, so `elect` has to learn of this end by itself.
         let report = Report::Exited { code, told: self.told };
-        let _ = control::send(control_socket(), report, None);
+        let _ = control::send(control_socket(), report);
         if by_signal.is_some()
             && let Some(terminal) = &self.terminal
         {
@@ -308,7 +349,7 @@ impl Guard {
         } else if wants_terminal || signal == Signal::TSTP.as_raw() {
             terminal.take_back_from(self.group);
             self.paused = true;
-            let _ = control::send(control_socket(), Report::Paused(signal), None);
+            let _ = control::send(control_socket(), Report::Paused(signal));
         }
     }
 
@@ -343,40 +384,48 @@ fn child_signals() -> io::Result<UnixStream> {
     Ok(read)
 }
 
-/// The standard input for COMMAND; `None` where `elect` or the term ended first.
-fn wait_for_begin(lease: &Timer) -> io::Result<Option<File>> {
+/// What `elect` tells its guard when the term begins.
+struct Begin {
+    deadline: u64,
+    token: u64,
+    names: Names,
+    stdin: File,
+    companion: Option<File>,
+}
+
+/// `None` where `elect` ended first. Nothing else can happen to this process meanwhile.
+fn wait_for_begin() -> io::Result<Option<Begin>> {
     loop {
-        match control::try_receive(control_socket()) {
-            Received::Message(Order::Begin, Some(stdin)) => return Ok(Some(stdin)),
+        match control::receive(control_socket()) {
+            Received::Message(Order::Begin { deadline, token }, cargo) => {
+                return begin(deadline, token, cargo).map(Some);
+            }
             Received::Nothing => {}
             Received::Message(..) | Received::Closed => return Ok(None),
-        }
-        let control = control_socket();
-        let mut waiting = [PollFd::new(&control, PollFlags::IN), PollFd::new(lease, PollFlags::IN)];
-        poll(&mut waiting, None)?;
-        if lease.has_fired() {
-            return Ok(None);
         }
     }
 }
 
-/// COMMAND's process id. It begins as `elect start`, which sets what only the process itself can.
-fn start_command(args: &GuardArgs, stdin: File) -> io::Result<Pid> {
-    let start = StartArgs {
-        guard: getpid().as_raw_nonzero().get(),
-        lender: args.lender,
-        deadline: args.deadline,
-        command: args.command.clone(),
-    };
-    let child = Command::new("/proc/self/exe")
-        .arg0("elect")
-        .args(start.to_words())
-        .stdin(Stdio::from(stdin))
-        .process_group(0)
-        .spawn()?;
-    // Dropping the handle neither kills nor waits: `reap` does both.
-    i32::try_from(child.id())
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or_else(|| io::Error::other(format!("the system gave the process id {}", child.id())))
+/// Refuses an order that is not whole: without the companion's descriptor, which the record speaks
+/// of, COMMAND could outlive the proof that it has ended.
+fn begin(deadline: u64, token: u64, cargo: Cargo) -> io::Result<Begin> {
+    let names = Names::read(&cargo.text).filter(|_| cargo.is_whole);
+    let mut files = cargo.files.into_iter();
+    match (names, files.next(), files.next()) {
+        (Some(names), Some(stdin), companion) => {
+            Ok(Begin { deadline, token, names, stdin, companion })
+        }
+        _ => Err(io::Error::other(
+            "a file that comes with the order to begin was lost; let it open more (ulimit -n)",
+        )),
+    }
+}
+
+/// A duplicate of the companion's descriptor that COMMAND inherits, and all below, as with
+/// flock(1). So whoever finds the companion's lock free has proof that none of them is left, even
+/// where `elect` and its guard were killed at once.
+fn inheritable(companion: File) -> io::Result<OwnedFd> {
+    let duplicate = fcntl_dupfd_cloexec(companion.as_fd(), FIRST_DESCRIPTOR)?;
+    fcntl_setfd(&duplicate, FdFlags::empty())?;
+    Ok(duplicate)
 }

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use cli::Command;
 use guard::GuardArgs;
-use start::StartArgs;
 use words::Words;
 
 mod candidate;
@@ -18,7 +17,9 @@ mod doctor;
 mod duration;
 mod exit;
 mod guard;
+mod guards;
 mod manual;
+mod names;
 mod once;
 mod output;
 mod reset;
@@ -43,15 +44,13 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// What `elect` starts itself for, not for people: between it and COMMAND, and right before
-/// COMMAND.
+/// What `elect` starts itself for, not for people: to stand between it and COMMAND.
 fn own_step() -> Option<u8> {
     let mut words = env::args_os().skip(1);
     let name = words.next()?;
     let words = Words::new(words.collect());
     match name.to_str()? {
         "guard" => Some(guard::run(&GuardArgs::read(words)?)),
-        "start" => Some(start::run(&StartArgs::read(words)?)),
         _ => None,
     }
 }

@@ -1,15 +1,17 @@
 //! What `elect` says: lines on standard error, which may block and must never hold anything up.
 //!
-//! A thread writes them; whoever says something only queues it. On a terminal there is one line
-//! more, below all others, while `elect` waits. This file must not know what is said.
+//! A thread writes them, which the first line starts; whoever says something only queues it. On a
+//! terminal there is one line more, below all others, while `elect` waits. This file must not know
+//! what is said.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, after, bounded, never, select};
+use crossbeam_channel::{Receiver, Sender, TrySendError, after, bounded, never, select};
 use log::LevelFilter;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::waiting::{self, Waiting};
 
@@ -22,13 +24,16 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How long clearing the line may hold COMMAND up.
 const PATIENCE_TO_CLEAR: Duration = Duration::from_millis(100);
 
+/// A pipe that has any room has this much.
+const PIPE_ROOM: usize = 4096;
+
 /// Between two changes of the line that tells for how long.
 const TICK: Duration = Duration::from_secs(1);
 
 /// The way to the thread that writes.
 #[derive(Clone, Debug)]
 pub struct Output {
-    requests: Sender<Request>,
+    requests: Arc<OnceLock<Sender<Request>>>,
     /// There is a terminal for the line that tells who is waited for.
     shows_waiting: bool,
     /// COMMAND has the terminal.
@@ -44,15 +49,11 @@ enum Request {
 }
 
 impl Output {
-    /// Starts the thread, and sends the log there: what is said at all is said by the log.
+    /// Sends the log there: what is said at all is said by the log.
     pub fn start(verbose: u8, quiet: bool) -> io::Result<Self> {
-        let (requests, queue) = bounded(QUEUE);
-        let lent = Arc::new(AtomicBool::new(false));
-        let mut page =
-            Page { last: Vec::new(), waiting: None, lent: Arc::clone(&lent), drawn: false };
-        std::thread::Builder::new().name("output".into()).spawn(move || page.write_all(&queue))?;
         let shows_waiting = verbose == 0 && !quiet && waiting::can_be_shown();
-        let output = Self { requests, shows_waiting, lent };
+        let lent = Arc::new(AtomicBool::new(false));
+        let output = Self { requests: Arc::default(), shows_waiting, lent };
         let (command, library) = match (quiet, verbose) {
             (true, _) => (LevelFilter::Error, LevelFilter::Error),
             (false, 0) => (LevelFilter::Info, LevelFilter::Warn),
@@ -73,6 +74,28 @@ impl Output {
         Ok(output)
     }
 
+    /// To the thread, which is started where this is the first. A full queue: nobody reads, and
+    /// waiting is what must not happen. A system that has no room for a thread may be the very
+    /// thing to tell, so then a line is written here.
+    fn request(&self, request: Request) -> bool {
+        let requests = self.requests.get_or_init(|| {
+            let (requests, queue) = bounded(QUEUE);
+            let lent = Arc::clone(&self.lent);
+            let mut page = Page { last: Vec::new(), waiting: None, lent, drawn: false };
+            let writer = std::thread::Builder::new().name("output".into());
+            let _ = writer.spawn(move || page.write_all(&queue));
+            requests
+        });
+        match requests.try_send(request) {
+            Ok(()) => true,
+            Err(TrySendError::Disconnected(Request::Line(line))) => {
+                write_without_waiting(&line);
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
     /// Waits until all is written, but not long: nobody may be reading.
     pub fn flush(&self) {
         self.wait_for(None);
@@ -81,8 +104,10 @@ impl Output {
 
     /// A terminal shows from now on who is waited for, and for how long; `None`: nobody.
     pub fn wait_for(&self, leader: Option<Arc<str>>) {
-        if self.shows_waiting {
-            let _ = self.requests.try_send(Request::Waiting(leader.map(Waiting::new)));
+        // Where nothing stands there, there is nothing to take away.
+        let is_news = leader.is_some() || self.requests.get().is_some();
+        if self.shows_waiting && is_news {
+            self.request(Request::Waiting(leader.map(Waiting::new)));
         }
     }
 
@@ -102,7 +127,7 @@ impl Output {
 
     fn flush_within(&self, patience: Duration) {
         let (done, written) = bounded(1);
-        if self.requests.try_send(Request::Flush(done)).is_ok() {
+        if self.requests.get().is_some() && self.request(Request::Flush(done)) {
             let _ = written.recv_timeout(patience);
         }
     }
@@ -125,8 +150,7 @@ impl Write for Line {
         self.text.extend_from_slice(bytes);
         if self.text.ends_with(b"\n") {
             let line = std::mem::take(&mut self.text);
-            // A full queue: nobody reads, and waiting is what must not happen.
-            let _ = self.output.requests.try_send(Request::Line(line));
+            self.output.request(Request::Line(line));
         }
         Ok(bytes.len())
     }
@@ -194,6 +218,16 @@ impl Page {
         if std::mem::take(&mut self.drawn) {
             write_bytes(waiting::CLEAR);
         }
+    }
+}
+
+/// Nothing where standard error has no room. So much of a line as a pipe takes that has some.
+fn write_without_waiting(line: &[u8]) {
+    let stderr = rustix::stdio::stderr();
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];
+    if poll(&mut polled, Some(&at_once)).is_ok_and(|ready| ready > 0) {
+        let _ = rustix::io::write(stderr, &line[..line.len().min(PIPE_ROOM)]);
     }
 }
 

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io;
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 /// The signals that tell `elect` to end.
@@ -24,9 +24,22 @@ pub fn hold_back_terminal_stops() -> io::Result<()> {
     Ok(terminal_output().thread_block()?)
 }
 
-/// Undoes [`hold_back_terminal_stops`], for a process that is about to become COMMAND.
-pub fn allow_terminal_stops() -> io::Result<()> {
-    Ok(terminal_output().thread_unblock()?)
+/// Keeps [`ENDING`] from this thread. Returns what a process that is about to become COMMAND has to
+/// let through again: these, where they came through before, and SIGTTOU.
+///
+/// Held back, unlike heeded by a handler: in a copy of this process the handler would stand until
+/// COMMAND is executed, and an order to end that comes before would be lost in it.
+pub fn hold_back_ending() -> io::Result<SigSet> {
+    let mut set = SigSet::empty();
+    for signal in ENDING {
+        set.add(Signal::try_from(signal)?);
+    }
+    let before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    for signal in before.iter() {
+        set.remove(signal);
+    }
+    set.add(Signal::SIGTTOU);
+    Ok(set)
 }
 
 fn terminal_output() -> SigSet {

@@ -1,8 +1,8 @@
-//! The arguments of the steps that `elect` starts itself for: options in a fixed order, `--`,
+//! The arguments of the guard, which `elect` starts itself as: options in a fixed order, `--`,
 //! COMMAND.
 //!
 //! Read by hand, before the command line for people is even built: that costs more than all else
-//! these steps do, and they stand between a won leadership and COMMAND.
+//! a guard does before COMMAND.
 
 use std::ffi::OsString;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use std::vec::IntoIter;
 pub struct Words(IntoIter<OsString>);
 
 impl Words {
-    /// The words that a step is started with, after its name.
+    /// The words that it is started with, after `guard`.
     pub fn new(words: Vec<OsString>) -> Self {
         Self(words.into_iter())
     }

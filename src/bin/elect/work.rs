@@ -2,17 +2,17 @@
 //!
 //! Runs on the term's own thread. It must not know what the end of a term means for `elect`.
 
-use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, after, never, select};
 use leaderelection::Term;
 use rustix::process::{Signal, kill_current_process_group};
 
-use crate::child::{Guarded, Plan};
+use crate::child::Guarded;
 use crate::control::{Order, Report};
+use crate::guards::Guards;
+use crate::names::Names;
 
 /// How long to wait for SIGCONT before it is sure that this process was not stopped at all.
 const NOT_STOPPED: Duration = Duration::from_millis(300);
@@ -22,22 +22,17 @@ const NOT_STOPPED: Duration = Duration::from_millis(300);
 pub const FORCE_MARGIN: Duration = Duration::from_secs(2);
 
 /// What the work of each term needs.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Work {
-    /// COMMAND and its arguments.
-    pub command: Vec<OsString>,
-    /// The lock, as the user named it.
-    pub lock: PathBuf,
-    /// This candidate's name.
-    pub identity: String,
-    /// The record of the term shows this process's companion.
-    pub same_host: bool,
-    /// From SIGTERM to SIGKILL at an end on purpose.
-    pub kill_after: Duration,
-    /// The same at a loss.
-    pub loss_grace: Duration,
+    /// Those who run COMMAND.
+    pub guards: Guards,
+    /// What COMMAND is told.
+    pub names: Names,
     /// After a loss and its grace, the time until what is left is ended by force.
     pub force_margin: Duration,
+    /// How long a guard may take for its answer to the first renewal. One that is frozen when the
+    /// term begins would keep the lock from all others, and run nothing.
+    pub patience: Duration,
     /// How often to look for a new deadline.
     pub tick: Duration,
     /// A message for each SIGCONT to this process.
@@ -58,19 +53,10 @@ impl Work {
     /// over before that.
     pub fn run(&self, term: &Term) -> io::Result<Option<Exit>> {
         let Some(deadline) = term.deadline_nanos() else { return Ok(None) };
-        let plan = Plan {
-            command: self.command.clone(),
-            kill_after: self.kill_after,
-            loss_grace: self.loss_grace,
-            same_host: self.same_host,
-            environment: vec![
-                ("ELECT_LOCK", self.lock.clone().into()),
-                ("ELECT_IDENTITY", self.identity.clone().into()),
-                ("ELECT_FENCING_TOKEN", term.fencing_token().to_string().into()),
-            ],
-        };
-        let guarded = Guarded::start(&plan, deadline)?;
-        Watch { work: self, term, guarded, deadline, end: End::NotYet, order: None, exit: None }
+        let begin = Order::Begin { deadline, token: term.fencing_token() };
+        let guarded = self.guards.begin(begin, &self.names)?;
+        let (order, exit) = (None, None);
+        Watch { work: self, term, guarded, deadline, renewed: false, end: End::NotYet, order, exit }
             .until_the_end()
             .map(Some)
     }
@@ -83,6 +69,8 @@ struct Watch<'a> {
     guarded: Guarded,
     /// The last deadline that the guard was told.
     deadline: u64,
+    /// It was told a later one than that which it began with.
+    renewed: bool,
     end: End,
     /// An order that the guard has not heard yet.
     order: Option<Order>,
@@ -110,9 +98,15 @@ impl Watch<'_> {
                 // It disconnects, once; from then on it would always be ready.
                 recv(stop) -> _ => stop = never(),
                 recv(self.guarded.reports()) -> report => match report {
+                    Ok(Report::Began) if self.end == End::NotYet => by_force = never(),
+                    Ok(Report::Began) => {}
                     Ok(Report::Paused(_)) => not_stopped = pause(),
                     Ok(Report::Exited { code, told: told_to_end }) => {
                         self.exit = Some(Exit { code, told_to_end });
+                    }
+                    Ok(Report::NothingLeft(code)) => {
+                        self.guarded.leave();
+                        return Ok(how(self.exit, code, self.end));
                     }
                     Err(_) => break,
                 },
@@ -120,7 +114,11 @@ impl Watch<'_> {
                 recv(not_stopped) -> _ => not_stopped = self.go_on(),
                 recv(by_force) -> _ => {
                     self.guarded.end_by_force();
-                    log::warn!("COMMAND did not end in time, so it was killed with its guard");
+                    let why = match self.end {
+                        End::NotYet => "its guard did not answer",
+                        _ => "it did not end in time",
+                    };
+                    log::warn!("COMMAND was killed with its guard: {why}");
                     break;
                 }
                 default(self.work.tick) => {}
@@ -128,13 +126,12 @@ impl Watch<'_> {
             if let Some(patience) = self.look_at_term() {
                 by_force = after(patience);
             }
-            self.tell_guard();
+            if self.tell_guard() && self.end == End::NotYet {
+                by_force = after(self.work.patience);
+            }
         }
         let code = self.guarded.finish()?;
-        // The term's end may have come when COMMAND was done and only the rest had to be ended. A
-        // guard that was killed has said nothing; then it is safer not to believe in a success.
-        let told_to_end = self.end > End::NotYet;
-        Ok(self.exit.unwrap_or(Exit { code, told_to_end }))
+        Ok(how(self.exit, code, self.end))
     }
 
     /// Notes whether the term ends. If that is news: how long the guard has to end COMMAND.
@@ -152,17 +149,18 @@ impl Watch<'_> {
             End::NotYet => None,
             End::OnPurpose => {
                 self.order = Some(Order::Stop);
-                Some(self.work.kill_after + FORCE_MARGIN)
+                Some(self.work.guards.plan().kill_after + FORCE_MARGIN)
             }
             End::ByLoss => {
                 self.order = Some(Order::Lose);
-                Some(self.work.loss_grace + self.work.force_margin)
+                Some(self.work.guards.plan().loss_grace + self.work.force_margin)
             }
         }
     }
 
     /// Tells the guard what it does not know yet. What it has no room for is told at the next tick.
-    fn tell_guard(&mut self) {
+    /// Whether that was the first renewal, which it answers.
+    fn tell_guard(&mut self) -> bool {
         if self.order.is_some_and(|order| self.guarded.tell(order)) {
             self.order = None;
         }
@@ -171,13 +169,23 @@ impl Watch<'_> {
             && self.guarded.tell(Order::Deadline(deadline))
         {
             self.deadline = deadline;
+            return !std::mem::replace(&mut self.renewed, true);
         }
+        false
     }
 
     fn go_on(&self) -> Receiver<std::time::Instant> {
         let _ = self.guarded.tell(Order::Continue);
         never()
     }
+}
+
+/// How COMMAND ended, by what its guard has said or by the guard's own code.
+///
+/// The term's end may have come when COMMAND was done and only the rest had to be ended. A guard
+/// that was killed has said nothing; then it is safer not to believe in a success.
+fn how(said: Option<Exit>, code: u8, end: End) -> Exit {
+    said.unwrap_or(Exit { code, told_to_end: end > End::NotYet })
 }
 
 /// COMMAND was stopped from the terminal, and this process is what the shell knows: it stops too,

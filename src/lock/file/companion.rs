@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -27,6 +28,10 @@ const MANY_NAMES: usize = 1000;
 
 /// So many are examined.
 const MOST_EXAMINED: usize = 64;
+
+/// One process in so many looks for them: to list thousands of names takes longer than all else
+/// that a process does for a lock.
+const BURIALS: u64 = 16;
 
 /// Until they have not changed for this long they stay: who waits for a lease of that process may
 /// still want the proof. Renewals change them within each lease, so every such lease is over then.
@@ -133,7 +138,9 @@ impl Companion {
         for base in bases {
             match Place::make(base).and_then(|place| Self::make_in(place, lock_alone)) {
                 Ok(companion) => {
-                    companion.bury_others(MANY_NAMES, Timestamp::now());
+                    if companion.0.id.nonce.is_multiple_of(BURIALS) {
+                        companion.bury_others(MANY_NAMES, Timestamp::now());
+                    }
                     return Ok(companion);
                 }
                 Err(unusable) => last = unusable,
@@ -189,11 +196,23 @@ impl Companion {
     /// The file, unless somebody in this process has closed it: then its number may be another
     /// file's by now, and since its lock is gone too, this takes its name away.
     pub(super) fn file(&self) -> Option<&File> {
+        // A look at another lock of this process opens its companion for reading, and may have got
+        // the number.
+        let writable =
+            rustix::fs::fcntl_getfl(&self.0.file).is_ok_and(|flags| flags.contains(OFlags::RDWR));
+        (self.check() && writable).then_some(&self.0.file).or_else(|| {
+            self.0.remove();
+            None
+        })
+    }
+
+    /// The same at each renewal, so without what is as good as never the case.
+    pub(super) fn check(&self) -> bool {
         let intact = id_of_file(&self.0.file) == Ok(self.0.id.file());
         if !intact {
             self.0.remove();
         }
-        intact.then_some(&self.0.file)
+        intact
     }
 
     /// What this is once somebody in this process has closed its file, and `file` has its number.

@@ -141,6 +141,17 @@ impl FileSystemKind {
     }
 }
 
+/// Whether `path` lies on what another host may serve, as far as its text tells: nothing of it is
+/// opened, since that may hang.
+pub(super) fn seems_remote(mountinfo: &str, path: &Path) -> bool {
+    let mounts = mountinfo.lines().filter_map(FileSystem::from_mountinfo);
+    // Of those at one place the last covers the others.
+    mounts
+        .filter(|mount| path.starts_with(&mount.mount_point))
+        .max_by_key(|mount| mount.mount_point.as_os_str().len())
+        .is_some_and(|mount| !mount.kind.is_of_one_host())
+}
+
 fn mount_id(fdinfo: &str) -> Option<u64> {
     fdinfo.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
 }
@@ -293,6 +304,29 @@ mod tests {
     }
 
     #[cfg(target_os = "linux")]
+    #[test]
+    fn what_a_server_may_keep_from_answering_is_known_by_its_path() {
+        let mounts = "\
+            21 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+            22 21 0:20 / /home rw - nfs4 server:/home rw,vers=4.2\n\
+            23 21 0:21 / /run rw - tmpfs tmpfs rw\n\
+            24 22 0:22 / /home/u/run rw - tmpfs tmpfs rw\n\
+            25 21 0:23 / /auto rw - autofs systemd-1 rw\n\
+            26 21 0:24 / /mnt rw - nfs server:/mnt rw,vers=3\n\
+            27 21 0:25 / /mnt rw - tmpfs tmpfs rw\n";
+        for (path, remote) in [
+            ("/home/u/.run", true),
+            ("/auto/u", true),
+            ("/home/u/run/0", false),
+            ("/run/user/0", false),
+            ("/homely", false),
+            ("/mnt/x", false),
+        ] {
+            assert_eq!(seems_remote(mounts, Path::new(path)), remote, "{path}");
+        }
+        assert!(!seems_remote("", Path::new("/run")));
+    }
+
     #[test]
     fn this_host_tells_where_a_path_lies() {
         let place = tempfile::tempdir().unwrap();

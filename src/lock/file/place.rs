@@ -5,10 +5,12 @@
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use crate::lock::file::mount::seems_remote;
 use crate::lock::file::step::DirectoryId;
 
 /// The most names that a listing returns. Whoever needs more has a directory to clean by hand.
@@ -29,16 +31,21 @@ pub(super) struct Place {
     pub(super) path: PathBuf,
 }
 
+/// `XDG_RUNTIME_DIR`, unless a hung server may keep it from being opened: a home directory, say.
+static RUNTIME_DIRECTORY: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
+    let path = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)?;
+    // Without the list, what the directory is says itself.
+    let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let remote = seems_remote(&String::from_utf8_lossy(&mounts), &path);
+    (path.is_absolute() && !remote).then_some(path)
+});
+
 /// Where companions may lie, the best first. Those who look for one look everywhere, so two
 /// processes of a user find each other's though only one has `XDG_RUNTIME_DIR` set.
 pub(super) fn bases() -> Vec<PathBuf> {
     let user = rustix::process::geteuid();
     let mut bases = Vec::new();
-    if let Some(path) = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)
-        && path.is_absolute()
-    {
-        bases.push(path);
-    }
+    bases.extend(RUNTIME_DIRECTORY.clone());
     let of_session = PathBuf::from(format!("/run/user/{}", user.as_raw()));
     if !bases.contains(&of_session) {
         bases.push(of_session);

@@ -109,7 +109,7 @@ impl SameHost {
 
     /// Notices whether somebody in this process has closed the companion's file.
     pub(super) fn check(&self) {
-        let _ = self.companion.as_ref().map(Companion::file);
+        let _ = self.companion.as_ref().map(Companion::check);
     }
 
     /// This process does nothing for the term any more.

@@ -170,6 +170,18 @@ fn a_companion_that_somebody_has_closed_stands_in_no_claim() {
 }
 
 #[test]
+fn a_companion_that_was_closed_and_opened_by_a_look_stands_in_no_claim() {
+    let runtime = Runtime::new();
+    let (mut holder, _) = holder(&runtime);
+    let companion = holder.companion().unwrap().clone();
+    assert!(companion.file().is_some());
+    let path = runtime.files().pop().unwrap();
+    let look = std::fs::File::open(path).unwrap();
+    holder.set_companion(companion.replaced_by(look));
+    assert_eq!(holder.facts(), None);
+}
+
+#[test]
 fn who_looks_at_one_companion_shares_its_open_files() {
     let runtime = Runtime::new();
     let (holder, entry) = holder(&runtime);
