@@ -42,6 +42,8 @@ pub(super) struct Campaign {
     window: Duration,
     /// A look at the version in view comes before its claim, and not before this.
     spread_end: Option<Instant>,
+    /// The look that a wake-up asks for is put off until then.
+    put_off_until: Option<Instant>,
     /// Something changed while a request was under way.
     look_again: bool,
     /// The claim that is under way.
@@ -99,6 +101,7 @@ impl Campaign {
             first_claim: None,
             window: Duration::ZERO,
             spread_end: None,
+            put_off_until: None,
             look_again: false,
             claim: None,
             transitions: None,
@@ -120,7 +123,7 @@ impl Campaign {
             }
             Event::Written(reply) => self.on_claimed(candidate, &mut step, reply),
             Event::WakeUp => {
-                self.look_again = true;
+                self.wake_up(candidate, &step);
                 None
             }
             Event::TaskGone => {
@@ -133,6 +136,19 @@ impl Campaign {
             | Event::ValidityEnded => None,
         };
         end.or_else(|| self.advance(candidate, &mut step))
+    }
+
+    /// All who wait are woken by one change. Whoever has been too late before puts the wait of
+    /// [`Campaign::spread`] before the look, which would only be made again after it.
+    fn wake_up(&mut self, candidate: &Candidate, step: &Step<'_>) {
+        if self.window.is_zero() || candidate.sent.is_some() {
+            self.look_again = true;
+            return;
+        }
+        // A later change does not begin the wait again.
+        let put_off = step.now + step.jitter.share(self.window);
+        let until = *self.put_off_until.get_or_insert(put_off);
+        self.next_try = self.next_try.min(until);
     }
 
     /// Does what is due, unless a request is under way.
@@ -160,6 +176,7 @@ impl Campaign {
             looked_after_spread && now < view.looked + candidate.settings.retry_period * 2
         };
         !self.look_again
+            && self.put_off_until.is_none()
             && self.view.as_ref().is_some_and(fresh)
             && self.claimable_at().is_some_and(|at| now >= at)
     }
@@ -281,8 +298,12 @@ impl Campaign {
         }
         let becomes_free = self.view.as_ref().is_none_or(|view| view.holder != holder);
         let changed = self.note(step.now, version, holder);
+        let put_off_until = self.put_off_until.take();
         if changed || becomes_free {
-            self.spread_end = self.spread(candidate, step);
+            self.spread_end = match (holder, put_off_until) {
+                (Holder::Nobody, Some(until)) => (step.now < until).then_some(until),
+                _ => self.spread(candidate, step),
+            };
         }
         let seen = matches!(holder, Holder::Somebody(_) | Holder::Corrupt) && version.is_some();
         let lives = liveness == Liveness::Alive;
