@@ -195,6 +195,23 @@ impl FileLock {
     }
 
     fn look(&mut self) -> Result<(), LockError> {
+        self.look_once()?;
+        if self.is_held() && self.bell.get_mut().is_some_and(Bell::begin) {
+            // What has changed since the first look is not heard of.
+            self.look_once()?;
+        }
+        Ok(())
+    }
+
+    /// Whether a candidate would have to wait.
+    fn is_held(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| match &head.content {
+            Content::Entry(entry) => entry.record.kind == RecordKind::Held,
+            Content::Corrupt(_) => true,
+        })
+    }
+
+    fn look_once(&mut self) -> Result<(), LockError> {
         // Only a head that is known to be the highest may be looked at without a listing.
         let whole = |head: &&Head| !self.must_list && self.hidden_above(head).is_none();
         let known = self.head.as_deref().filter(whole);

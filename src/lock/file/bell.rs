@@ -19,6 +19,17 @@ pub(super) struct Bell {
     rung: Receiver<()>,
     directory: Option<(DirectoryId, Watch)>,
     companion: Option<(CompanionId, Watch)>,
+    begins: Begins,
+}
+
+/// When a bell begins to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begins {
+    /// With the first look.
+    AtOnce,
+    /// When somebody has to wait: who finds the lock free claims, and needs no watches.
+    WhenTold,
+    Told,
 }
 
 impl Bell {
@@ -27,12 +38,22 @@ impl Bell {
         // One message says it all.
         let (tell, rung) = bounded(1);
         let waker = Waker::new(move || tell.try_send(()).is_ok() || !tell.is_empty());
-        Self { rung, ..Self::calling(listener, waker) }
+        Self { rung, begins: Begins::AtOnce, ..Self::calling(listener, waker) }
     }
 
-    /// One that calls `waker`.
+    /// One that calls `waker`, once it was told to begin.
     pub(super) fn calling(listener: Arc<Listener>, waker: Waker) -> Self {
-        Self { listener, waker, rung: never(), directory: None, companion: None }
+        let begins = Begins::WhenTold;
+        Self { listener, waker, rung: never(), directory: None, companion: None, begins }
+    }
+
+    /// Begins to listen, with the next look; says whether it did not before.
+    pub(super) fn begin(&mut self) -> bool {
+        let waited = self.begins == Begins::WhenTold;
+        if waited {
+            self.begins = Begins::Told;
+        }
+        waited
     }
 
     /// Gets a message for all that happened since the last was taken.
@@ -44,6 +65,9 @@ impl Bell {
     /// before a look, with what that look has opened: then nothing falls in between.
     pub(super) fn listen_to_directory(&mut self, id: DirectoryId, directory: BorrowedFd<'_>) {
         self.listener.look_after();
+        if self.begins == Begins::WhenTold {
+            return;
+        }
         if self.directory.as_ref().is_some_and(|(known, watch)| *known == id && watch.is_live()) {
             return;
         }
@@ -67,5 +91,8 @@ impl Bell {
     /// Listens for nothing, until it is told to again: a leader's own renewals concern nobody here.
     pub(super) fn rest(&mut self) {
         (self.directory, self.companion) = (None, None);
+        if self.begins == Begins::Told {
+            self.begins = Begins::WhenTold;
+        }
     }
 }
