@@ -523,6 +523,9 @@ impl Lock for FileLock {
         match swept {
             Swept::All if known => self.memory.swept(directory, head, self.clock.now()),
             Swept::WentBack => self.memory.forget(),
+            Swept::Some if let Some(witnessed) = step.witnessed() => {
+                self.memory.note_witnessed(directory, witnessed);
+            }
             Swept::All | Swept::Some => {}
         }
     }

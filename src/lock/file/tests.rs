@@ -465,6 +465,29 @@ fn a_thousand_short_terms_on_several_hosts_leave_few_names() {
 }
 
 #[test]
+fn terms_that_renew_often_and_end_before_their_own_names_are_old_leave_few() {
+    let bench = Bench::new();
+    for number in 0..15 {
+        // A process of its own, which knows nothing of the earlier ones but by a witness.
+        let mut lock = bench.hasty_lock();
+        let token = acquire(&mut lock, number);
+        lock.tidy();
+        let mut term = of_term(&record(number), token);
+        let mut revision = token;
+        for renewals in 1..=100 {
+            bench.clock.advance(SECOND / 5);
+            term.renewals = renewals;
+            revision = lock.write(Intent::Renew, &term, Some(revision), BUDGET).unwrap();
+            lock.tidy();
+        }
+        let released = term.with_kind(RecordKind::Released);
+        lock.write(Intent::Release, &released, Some(revision), BUDGET).unwrap();
+    }
+    // Those of the last 30 s, and of the terms in which they began and end.
+    assert!(bench.names().len() < 450, "{}", bench.names().len());
+}
+
+#[test]
 fn a_listing_that_goes_back_takes_what_was_known_with_it() {
     let bench = Bench::new();
     let mut lock = bench.lock();
