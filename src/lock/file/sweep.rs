@@ -14,8 +14,12 @@ use crate::lock::file::step::{Class, DirectoryId, Errno, KEEP, Next, Op, Reply, 
 /// that one listing in 15 renewals is enough. Their time is bounded too.
 pub const REMOVALS_A_RENEWAL: usize = 16;
 
-/// The most removals that follow a claim.
+/// The most removals that follow a claim, where the log is not long.
 pub const REMOVALS_A_CLAIM: usize = 48;
+
+/// Of a long log, a claim may remove this share: where each of many hosts claims seldom, a claim
+/// seldom finds a witness of its own boot.
+const SHARE_A_CLAIM: usize = 16;
 
 /// Below this many names nobody looks for a witness.
 const FEW_NAMES: usize = 40;
@@ -25,6 +29,11 @@ const MOST_REFUSALS: usize = 8;
 
 /// The shares of the log, from its newer end, at which a witness is looked for.
 const PROBES: usize = 8;
+
+/// The most removals that follow a claim in a log of so many names. Their time is bounded too.
+pub fn removals_a_claim(names: usize) -> usize {
+    REMOVALS_A_CLAIM.max(names / SHARE_A_CLAIM)
+}
 
 /// What this process knows to be superseded, and since when.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -465,6 +465,28 @@ fn a_thousand_short_terms_on_several_hosts_leave_few_names() {
 }
 
 #[test]
+fn a_claim_removes_the_more_the_longer_the_log_is() {
+    let bench = Bench::new();
+    for (number, renewals) in [(1, 3000), (2, 500)] {
+        let mut lock = bench.hasty_lock();
+        let token = acquire(&mut lock, number);
+        let term = of_term(&record(number), token);
+        let mut renew =
+            |revision| lock.write(Intent::Renew, &term, Some(revision), BUDGET).unwrap();
+        let last = (0..renewals).fold(token, |revision, _| renew(revision));
+        let released = term.with_kind(RecordKind::Released);
+        lock.write(Intent::Release, &released, Some(last), BUDGET).unwrap();
+    }
+    bench.clock.advance(KEEP);
+    let before = bench.names().len();
+    let mut lock = bench.hasty_lock();
+    acquire(&mut lock, 3);
+    lock.tidy();
+    let removed = before + 1 - bench.names().len();
+    assert!(removed > 200, "{removed} of {before}");
+}
+
+#[test]
 fn terms_that_renew_often_and_end_before_their_own_names_are_old_leave_few() {
     let bench = Bench::new();
     for number in 0..15 {
