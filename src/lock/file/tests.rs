@@ -435,7 +435,8 @@ fn most_names(terms: u128, host: impl Fn(u128) -> u128) -> usize {
     let bench = Bench::new();
     let mut most = 0;
     for number in 0..terms {
-        let mut lock = bench.hasty_lock();
+        let options = FileLock::options().clock(bench.clock.clone()).durable(false);
+        let mut lock = options.same_host(false).open(bench.path()).unwrap();
         lock.memory = Memory::new(Some(format!("boot {}", host(number)).into()));
         let token = acquire(&mut lock, number);
         lock.tidy();
