@@ -233,8 +233,8 @@ impl Opened {
             && rustix::fs::lstat(path).is_ok_and(|stat| id_of(&stat) == self.id)
     }
 
-    /// Whether nobody in this process has closed it: then its number may be another directory's, and
-    /// what is claimed there is another lock.
+    /// Whether nobody in this process has closed it: its number may be another directory's then,
+    /// and what is claimed there is another lock.
     fn is_open(&self) -> bool {
         rustix::fs::fstat(&self.directory).is_ok_and(|stat| id_of(&stat) == self.id)
     }
