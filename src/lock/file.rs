@@ -65,7 +65,7 @@ use same_host::SameHost;
 use slot::Slot;
 use step::{Class, DirectoryId, Fault, Next, Reply, Step};
 use store::Store;
-use sweep::{Memory, REMOVALS_A_CLAIM, REMOVALS_A_RENEWAL, Sweep, Swept};
+use sweep::{Memory, REMOVALS_A_CLAIM, REMOVALS_A_RENEWAL, Sweep, Swept, removals_a_claim};
 use wake::Listener;
 
 /// A lock in a directory on a file system that all candidates share.
@@ -337,7 +337,7 @@ impl FileLock {
         self.won(claimed.directory, generation, text, entry, started);
         // Otherwise a sweep would list, and find nothing to do.
         if self.memory.allows_a_sweep(self.clock.now(), step.names()) {
-            let (directory, most) = (claimed.directory, REMOVALS_A_CLAIM);
+            let (directory, most) = (claimed.directory, removals_a_claim(step.names()));
             let until = started + budget / 2;
             self.due = Some(Due { directory, head: generation, most, until });
         }
@@ -540,6 +540,9 @@ impl Lock for FileLock {
         match swept {
             Swept::All if known => self.memory.swept(directory, head, self.clock.now()),
             Swept::WentBack => self.memory.forget(),
+            Swept::Some if let Some(witnessed) = step.witnessed() => {
+                self.memory.note_witnessed(directory, witnessed);
+            }
             Swept::All | Swept::Some => {}
         }
     }

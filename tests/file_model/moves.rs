@@ -289,7 +289,7 @@ impl Setup {
             }
             Running::Sweep(step) => match step.next(now, reply) {
                 Next::Do(op) => return Some(op),
-                Next::Done(swept) => self.swept(world, i, swept),
+                Next::Done(swept) => self.swept(world, i, swept, step.witnessed()),
             },
             Running::Unmake(name) => {
                 let own = matches!(&reply, Reply::Text(text)

@@ -155,13 +155,22 @@ impl Setup {
         }
     }
 
-    pub fn swept(&self, world: &mut World, i: usize, swept: Swept) {
+    pub fn swept(
+        &self,
+        world: &mut World,
+        i: usize,
+        swept: Swept,
+        witnessed: Option<(u64, Instant)>,
+    ) {
         let now = self.local(world, i);
         let node = &mut world.nodes[i];
         let known = node.memory.superseded(now).is_some();
         match swept {
             Swept::All if known => node.memory.swept(HOME, node.ruled.unwrap_or(0), now),
             Swept::WentBack => node.memory.forget(),
+            Swept::Some if let Some(witnessed) = witnessed => {
+                node.memory.note_witnessed(HOME, witnessed);
+            }
             Swept::All | Swept::Some => {}
         }
     }

@@ -225,23 +225,39 @@ impl Companion {
 
     /// Removes some files that the dead have left long before `now`, where there are too many.
     pub(super) fn bury_others(&self, most: usize, now: Timestamp) {
-        let names = self.0.place.names();
-        if names.len() <= most {
-            return;
-        }
-        // Begins anywhere, so that those of the living can't hide the others for ever.
-        let start = self.0.id.nonce as usize % names.len();
-        for name in names.iter().cycle().skip(start).take(names.len().min(MOST_EXAMINED)) {
-            if is_name(name)
-                && let Ok((file, id)) = self.0.place.open_file(name)
+        for name in self.some_names(most) {
+            if let Ok((file, id)) = self.0.place.open_file(&name)
                 && changed_at(&file).is_some_and(|at| {
                     now.as_millis() >= at.as_millis() + LONGEST_WANTED.as_millis() as u64
                 })
                 && try_shared(&file) == Tried::Free
             {
-                bury(&self.0.place, name, id);
+                bury(&self.0.place, &name, id);
             }
         }
+    }
+
+    /// Some names beside this one's, if there are more than `most`. They begin anywhere: the newest
+    /// are listed first, and those of the living can't hide the others for ever.
+    fn some_names(&self, most: usize) -> Vec<String> {
+        let (place, mut count) = (&self.0.place, 0);
+        if place.each_name(|_| count += 1).is_err() || count <= most {
+            return Vec::new();
+        }
+        let start = self.0.id.nonce as usize % count;
+        let (mut index, mut names) = (0, Vec::new());
+        let _ = place.each_name(|name| {
+            let chosen = (index + count - start) % count < MOST_EXAMINED;
+            index += 1;
+            if let Ok(name) = str::from_utf8(name)
+                && chosen
+                && is_name(name)
+                && names.len() < MOST_EXAMINED
+            {
+                names.push(name.to_owned());
+            }
+        });
+        names
     }
 }
 

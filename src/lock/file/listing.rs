@@ -2,7 +2,7 @@
 //!
 //! This file must not know what the names mean.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 /// Calls `see` with each name. The directory is opened anew: not every kernel shows what has come
 /// since when one that is open is only rewound.
 #[cfg(target_os = "linux")]
-pub(super) fn each_name(directory: &OwnedFd, mut see: impl FnMut(&[u8])) -> Result<(), Errno> {
+pub(super) fn each_name(directory: impl AsFd, mut see: impl FnMut(&[u8])) -> Result<(), Errno> {
     use std::mem::MaybeUninit;
 
     use rustix::fs::RawDir;
@@ -31,14 +31,14 @@ pub(super) fn each_name(directory: &OwnedFd, mut see: impl FnMut(&[u8])) -> Resu
 
 /// The same where a directory has to be read through the system's library.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn each_name(directory: &OwnedFd, mut see: impl FnMut(&[u8])) -> Result<(), Errno> {
+pub(super) fn each_name(directory: impl AsFd, mut see: impl FnMut(&[u8])) -> Result<(), Errno> {
     for entry in rustix::fs::Dir::new(open_again(directory)?)? {
         see(entry?.file_name().to_bytes());
     }
     Ok(())
 }
 
-fn open_again(directory: &OwnedFd) -> Result<OwnedFd, Errno> {
+fn open_again(directory: impl AsFd) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(directory, c".", flags, Mode::empty())
 }

@@ -3,18 +3,16 @@
 //! This file must not know what the files in them mean.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use crate::lock::file::listing::each_name;
 use crate::lock::file::mount::seems_remote;
 use crate::lock::file::step::DirectoryId;
-
-/// The most names that a listing returns. Whoever needs more has a directory to clean by hand.
-const MOST_NAMES: usize = 4096;
 
 /// A directory that can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,14 +145,9 @@ impl Place {
         rustix::fs::unlinkat(&self.directory, name, AtFlags::empty())
     }
 
-    /// The names in it.
-    pub(super) fn names(&self) -> Vec<String> {
-        let Ok(entries) = Dir::read_from(self.directory.as_fd()) else { return Vec::new() };
-        entries
-            .take(MOST_NAMES)
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned))
-            .collect()
+    /// Calls `see` with each name in it.
+    pub(super) fn each_name(&self, see: impl FnMut(&[u8])) -> Result<(), Errno> {
+        each_name(&self.directory, see)
     }
 }
 

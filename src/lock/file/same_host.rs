@@ -24,7 +24,7 @@ use crate::clock::Instant;
 use crate::lock::file::bell::Bell;
 use crate::lock::file::companion::{Companion, CompanionId, Tried, elector_of, try_shared};
 use crate::lock::file::entry::{BootId, Entry, HolderFacts};
-use crate::lock::file::place::{Place, bases};
+use crate::lock::file::place::{Place, bases, id_of_file};
 use crate::lock::file::probes;
 use crate::lock::file::slot::Slot;
 use crate::lock::file::step::DirectoryId;
@@ -197,15 +197,38 @@ impl Probe {
                     false => Liveness::Unknown,
                 }
             }
-            // Only after the lock was had: a process that gives its companion up takes the name
-            // away first.
-            Tried::Free if place.identify(&self.id.name()) == Ok(self.id.file()) => Liveness::Dead,
+            Tried::Free if self.is_in_place(place, file) => Liveness::Dead,
             Tried::Free | Tried::NotKnown => Liveness::Unknown,
         }
+    }
+
+    /// Asked only after the lock was had: a process that gives its companion up takes the name away
+    /// first. And what was locked must be the file: somebody in this process may have closed its
+    /// descriptor, whose number is another file's then.
+    fn is_in_place(&self, place: &Place, file: &File) -> bool {
+        let companion = Ok(self.id.file());
+        id_of_file(file) == companion && place.identify(&self.id.name()) == companion
     }
 
     fn has_lost_its_elector(&self, place: &Place) -> bool {
         let elector = place.open_file(&elector_of(&self.id.name()));
         elector.is_ok_and(|(elector, _)| try_shared(&elector) == Tried::Free)
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_whose_file_somebody_has_closed_proves_nothing() {
+        let base = tempfile::tempdir_in("/dev/shm").unwrap();
+        let bases = [base.path().to_owned()];
+        let living = Companion::make_in_any(&bases).unwrap();
+        let mut probe = Probe::find(living.id(), &bases).unwrap();
+        assert_eq!(probe.look(None, Instant::default()), Liveness::Unknown, "it lives");
+        // Its number is another file's by now, whose lock nobody has.
+        probe.found.as_mut().unwrap().1 = Arc::new(tempfile::tempfile().unwrap());
+        assert_eq!(probe.look(None, Instant::default()), Liveness::Unknown);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
@@ -81,7 +81,7 @@ impl Directory {
         if let Some(opened) = self.open.as_ref().filter(|opened| opened.stands_at(&self.path)) {
             return Ok(Reply::Opened(opened.id));
         }
-        self.open = None;
+        self.close();
         self.look_again();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = rustix::fs::open(&self.path, flags, Mode::empty())?;
@@ -91,6 +91,14 @@ impl Directory {
         self.kind = Some((id.device, kind));
         self.open = Some(Opened { directory, id, kind });
         Ok(Reply::Opened(id))
+    }
+
+    /// What is not ours any more must not be closed. A server is not asked for that.
+    fn close(&mut self) {
+        let foreign = |opened: &Opened| opened.kind == Kind::OfThisKernel && !opened.is_open();
+        if let Some(foreign) = self.open.take().filter(foreign) {
+            let _ = foreign.directory.into_raw_fd();
+        }
     }
 
     /// The directory that the last [`Op::Open`] opened.
@@ -221,7 +229,14 @@ impl Opened {
     /// kernel may have changed the path, only opening it asks the server.
     fn stands_at(&self, path: &Path) -> bool {
         self.kind == Kind::OfThisKernel
+            && self.is_open()
             && rustix::fs::lstat(path).is_ok_and(|stat| id_of(&stat) == self.id)
+    }
+
+    /// Whether nobody in this process has closed it: its number may be another directory's then,
+    /// and what is claimed there is another lock.
+    fn is_open(&self) -> bool {
+        rustix::fs::fstat(&self.directory).is_ok_and(|stat| id_of(&stat) == self.id)
     }
 }
 
@@ -351,6 +366,22 @@ mod tests {
         assert_ne!(clock("0"), clock("5000"));
         assert_eq!(clock_of("4026532177", "monotonic 0 0\n"), None);
         assert!(boot_id().is_some());
+    }
+
+    #[test]
+    fn a_directory_whose_descriptor_somebody_has_closed_is_opened_anew() {
+        let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let [path, other] = ["lock", "other"].map(|name| place.path().join(name));
+        [&path, &other].iter().for_each(|path| std::fs::create_dir(path).unwrap());
+        let text = Text::from(&b"text"[..]);
+        let mut store = Directory::new(&path, 0o700);
+        let opened = store.perform(&Op::Open);
+        // Its number is another directory's by now.
+        store.open.as_mut().unwrap().directory = std::fs::File::open(&other).unwrap().into();
+        assert_eq!(store.perform(&Op::Open), opened);
+        assert_eq!(store.perform(&Op::Create(1, text)), Reply::Done);
+        assert_eq!(std::fs::read_dir(&other).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(&path).unwrap().count(), 1);
     }
 
     #[test]

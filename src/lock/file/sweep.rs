@@ -14,8 +14,12 @@ use crate::lock::file::step::{Class, DirectoryId, Errno, KEEP, Next, Op, Reply, 
 /// that one listing in 15 renewals is enough. Their time is bounded too.
 pub const REMOVALS_A_RENEWAL: usize = 16;
 
-/// The most removals that follow a claim.
+/// The most removals that follow a claim, where the log is not long.
 pub const REMOVALS_A_CLAIM: usize = 48;
+
+/// Of a long log, a claim may remove this share: where each of many hosts claims seldom, a claim
+/// seldom finds a witness of its own boot.
+const SHARE_A_CLAIM: usize = 16;
 
 /// Below this many names nobody looks for a witness.
 const FEW_NAMES: usize = 40;
@@ -25,6 +29,11 @@ const MOST_REFUSALS: usize = 8;
 
 /// The shares of the log, from its newer end, at which a witness is looked for.
 const PROBES: usize = 8;
+
+/// The most removals that follow a claim in a log of so many names. Their time is bounded too.
+pub fn removals_a_claim(names: usize) -> usize {
+    REMOVALS_A_CLAIM.max(names / SHARE_A_CLAIM)
+}
 
 /// What this process knows to be superseded, and since when.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -89,6 +98,14 @@ impl Memory {
         self.pair = Some((head, now));
     }
 
+    /// By a witness, this generation stood as the head of `directory` at that instant: what a sweep
+    /// has left below it is for the next ones.
+    pub fn note_witnessed(&mut self, directory: DirectoryId, (generation, at): (u64, Instant)) {
+        if self.directory == Some(directory) {
+            self.pair = Some((generation, at));
+        }
+    }
+
     /// This name could not be removed: leave it, so that it does not stand before the others.
     pub fn refused(&mut self, name: u64) {
         self.refused = self.refused.max(name);
@@ -101,14 +118,15 @@ impl Memory {
         Some(Witness { generation, boot, clock_nanos: read_at.as_nanos() })
     }
 
-    /// The generation below which an entry's witness allows removal. One of another boot or time
-    /// namespace is ignored: its clock can't be compared.
-    fn superseded_by(&self, name: u64, entry: &Entry, now: Instant) -> Option<u64> {
+    /// The generation below which an entry's witness allows removal, and when it was the head. One
+    /// of another boot or time namespace is ignored: its clock can't be compared.
+    fn superseded_by(&self, name: u64, entry: &Entry, now: Instant) -> Option<(u64, Instant)> {
         let witness = entry.witness.as_ref()?;
         let comparable = self.boot.as_ref() == Some(&witness.boot);
-        let old = now.since(Instant::from_nanos(witness.clock_nanos)) >= self.keep;
+        let at = Instant::from_nanos(witness.clock_nanos);
+        let old = now.since(at) >= self.keep;
         // It speaks of what its writer had read before it wrote this one, never of its own claim.
-        (comparable && old && witness.generation < name).then_some(witness.generation)
+        (comparable && old && witness.generation < name).then_some((witness.generation, at))
     }
 }
 
@@ -131,6 +149,8 @@ pub struct Sweep {
     /// The head as this process knows it: a listing that does not reach it has gone back.
     head: u64,
     below: Option<u64>,
+    /// The same with its instant, if a witness says so.
+    witnessed: Option<(u64, Instant)>,
     most: usize,
     /// No removal after it.
     until: Instant,
@@ -168,6 +188,7 @@ impl Sweep {
             directory,
             head,
             below: None,
+            witnessed: None,
             most,
             until,
             names: std::sync::Arc::default(),
@@ -183,6 +204,11 @@ impl Sweep {
     /// The highest name that could not be removed.
     pub fn refused(&self) -> Option<u64> {
         self.refused
+    }
+
+    /// What a witness has told.
+    pub fn witnessed(&self) -> Option<(u64, Instant)> {
+        self.witnessed
     }
 
     fn ask<T>(&mut self, at: At, op: Op) -> Next<T> {
@@ -222,9 +248,10 @@ impl Sweep {
         if let Reply::Text(text) = reply
             && let Decoded::Entry(entry) = decode(&text)
         {
-            let below = self.memory.superseded_by(name, &entry, now);
+            let witnessed = self.memory.superseded_by(name, &entry, now);
             // Only what the listing reaches is known to stand.
-            self.below = below.filter(|&below| below <= self.head);
+            self.witnessed = witnessed.filter(|&(below, _)| below <= self.head);
+            self.below = self.witnessed.map(|(below, _)| below);
         }
         self.probe_or_remove(now)
     }

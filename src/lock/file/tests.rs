@@ -435,7 +435,8 @@ fn most_names(terms: u128, host: impl Fn(u128) -> u128) -> usize {
     let bench = Bench::new();
     let mut most = 0;
     for number in 0..terms {
-        let mut lock = bench.hasty_lock();
+        let options = FileLock::options().clock(bench.clock.clone()).durable(false);
+        let mut lock = options.same_host(false).open(bench.path()).unwrap();
         lock.memory = Memory::new(Some(format!("boot {}", host(number)).into()));
         let token = acquire(&mut lock, number);
         lock.tidy();
@@ -462,6 +463,51 @@ fn a_thousand_short_terms_on_several_hosts_leave_few_names() {
     ];
     println!("at most {most:?} names");
     assert!(most.iter().all(|most| *most < 200), "{most:?}");
+}
+
+#[test]
+fn a_claim_removes_the_more_the_longer_the_log_is() {
+    let bench = Bench::new();
+    for (number, renewals) in [(1, 3000), (2, 500)] {
+        let mut lock = bench.hasty_lock();
+        let token = acquire(&mut lock, number);
+        let term = of_term(&record(number), token);
+        let mut renew =
+            |revision| lock.write(Intent::Renew, &term, Some(revision), BUDGET).unwrap();
+        let last = (0..renewals).fold(token, |revision, _| renew(revision));
+        let released = term.with_kind(RecordKind::Released);
+        lock.write(Intent::Release, &released, Some(last), BUDGET).unwrap();
+    }
+    bench.clock.advance(KEEP);
+    let before = bench.names().len();
+    let mut lock = bench.hasty_lock();
+    acquire(&mut lock, 3);
+    lock.tidy();
+    let removed = before + 1 - bench.names().len();
+    assert!(removed > 200, "{removed} of {before}");
+}
+
+#[test]
+fn terms_that_renew_often_and_end_before_their_own_names_are_old_leave_few() {
+    let bench = Bench::new();
+    for number in 0..15 {
+        // A process of its own, which knows nothing of the earlier ones but by a witness.
+        let mut lock = bench.hasty_lock();
+        let token = acquire(&mut lock, number);
+        lock.tidy();
+        let mut term = of_term(&record(number), token);
+        let mut revision = token;
+        for renewals in 1..=100 {
+            bench.clock.advance(SECOND / 5);
+            term.renewals = renewals;
+            revision = lock.write(Intent::Renew, &term, Some(revision), BUDGET).unwrap();
+            lock.tidy();
+        }
+        let released = term.with_kind(RecordKind::Released);
+        lock.write(Intent::Release, &released, Some(revision), BUDGET).unwrap();
+    }
+    // Those of the last 30 s, and of the terms in which they began and end.
+    assert!(bench.names().len() < 450, "{}", bench.names().len());
 }
 
 #[test]

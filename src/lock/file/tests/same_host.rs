@@ -35,13 +35,8 @@ impl Runtime {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let place = self.place();
-        place
-            .names()
-            .iter()
-            .map(|name| place.path.join(name))
-            .filter(|path| path.is_file())
-            .collect()
+        let entries = fs::read_dir(self.place().path).unwrap();
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect()
     }
 
     /// The path of the only companion.
@@ -385,6 +380,24 @@ fn what_the_dead_leave_does_not_pile_up() {
             companion.id().file()
         );
     }
+}
+
+#[test]
+fn what_the_dead_leave_is_found_behind_whatever_number_came_later() {
+    let runtime = Runtime::new();
+    let make = || Companion::make_in_any(&[runtime.base()]).unwrap();
+    let living: Vec<_> = (0..50).map(|_| make()).collect();
+    let leave = |number: u32, kind: &str| {
+        let name = format!("{number:016x}.{kind}");
+        fs::write(runtime.place().path.join(name), "").unwrap();
+    };
+    (0..4000).for_each(|number| leave(number, "alive"));
+    // More than one listing used to return, and not to be touched.
+    (0..4200).for_each(|number| leave(number, "later"));
+    let all = runtime.files().len();
+    let in_days = Timestamp::from_millis(Timestamp::now().as_millis() + 86_400_000);
+    living.iter().for_each(|companion| companion.bury_others(10, in_days));
+    assert!(runtime.files().len() < all, "none of {all} was removed");
 }
 
 fn lock_in(bench: &Bench, runtime: &Runtime) -> FileLock {
