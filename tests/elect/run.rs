@@ -247,7 +247,7 @@ fn a_standard_error_that_blocks_delays_no_kill() {
 #[test]
 fn trying_only_is_over_soon_beside_a_leader_that_lives() {
     let place = Place::new();
-    let leader = run(&place).with(FAST).with(["--identity", "first"]).script(FOR_EVER).start();
+    let mut leader = run(&place).with(FAST).with(["--identity", "first"]).script(FOR_EVER).start();
     place.wait_for_pid("pid");
     let start = now();
     let tried = run(&place).with(FAST).with(["--wait", "0"]).script("touch ran").finish();
@@ -258,6 +258,8 @@ fn trying_only_is_over_soon_beside_a_leader_that_lives() {
     assert_eq!(run(&place).with(FAST).with(code).script("touch ran").finish().code, Some(0));
     assert!(!place.path("ran").exists());
     signal(pid_of(&leader.0), Signal::KILL);
+    // Until it is gone, it is there to whoever only tries.
+    assert_eq!(leader.code(), None);
     let tried = run(&place).with(FAST).with(["--wait", "0"]).script("touch ran").finish();
     assert_eq!(tried.code, Some(0), "{}", tried.stderr);
     assert!(place.path("ran").exists());
