@@ -281,10 +281,10 @@ impl TryFrom<Wire> for LeaderElectionRecord {
 /// Refuses text that is too long, or that could play tricks on a terminal.
 pub(crate) fn check_text(what: &str, text: &str, most: usize) -> Result<(), String> {
     if text.len() > most {
-        return Err(format!("{what} of {} bytes; at most {most} are allowed", text.len()));
+        return Err(format!("{what} has {} bytes; at most {most} are allowed", text.len()));
     }
     match text.chars().find(|c| c.is_control()) {
-        Some(c) => Err(format!("{what} with the control character {:?}", c)),
+        Some(c) => Err(format!("{what} has the control character {c:?}; leave it out")),
         None => Ok(()),
     }
 }

@@ -356,6 +356,10 @@ fn usage_errors_are_own_failures_and_help_is_not() {
         assert_eq!(finished.code, Some(0), "{words:?}");
         assert!(!finished.stdout.is_empty() && finished.stderr.is_empty(), "{words:?}");
     }
+    for words in [["run", "--help"], ["once", "--help"], ["reset", "--help"]] {
+        let help = elect(&place, &words).stdout;
+        assert!(help.contains("\n  75 ") && help.contains("\n  125 "), "{help}");
+    }
     let hidden = elect(&place, &["--help"]).stdout;
     assert!(!hidden.contains("guard"), "{hidden}");
 }

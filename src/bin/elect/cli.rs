@@ -18,9 +18,16 @@ with all that it started, before anybody else may lead, even if elect itself is 
 The token is higher in every later term: a resource that refuses an older one than it has seen is
 safe even from a COMMAND that was frozen together with elect.
 
+That process is there while elect waits, too: `ps` shows it as `elect guard … -- COMMAND`, although
+COMMAND does not run yet. When COMMAND ends, what it has left in the background is ended as well: a
+server must stay in the foreground. At a terminal the keys go to COMMAND. Ctrl-Z stops elect with
+it, and a job that stays stopped loses its leadership. A pipeline whose other end reads keys, as in
+`elect run … | less`, belongs inside: `-- sh -c 'COMMAND | less'`.
+
 Exit codes:
   COMMAND's own code, or 128 + N where signal N ended it
-  75   not acquired: somebody else led until --wait was over
+  75   not acquired: somebody else led, or the lock failed, until --wait was over; for `run` also:
+       the task of `once` is completed in this lock
   76   the leadership was lost, or a success could not be recorded
   125  elect itself failed
   126  COMMAND can't be executed
@@ -31,6 +38,12 @@ Exit codes:
   0    a lock may stand here, with the settings that are shown
   1    no lock should stand here
   125  elect itself failed: the directory can't be used, other hosts did not come";
+
+const RESET_EXIT_CODES: &str = "\
+Exit codes:
+  0    it is forgotten, or there was nothing to forget: no such lock, for one
+  75   somebody holds the lock, or was faster
+  125  elect itself failed: the lock can't be used";
 
 const STATUS_EXIT_CODES: &str = "\
 Exit codes:
@@ -64,6 +77,7 @@ pub enum Command {
     #[command(after_help = STATUS_EXIT_CODES)]
     Status(StatusArgs),
     /// Forget that the task is completed, so that `elect once` runs it again
+    #[command(after_help = RESET_EXIT_CODES)]
     Reset(ResetArgs),
     /// Try whether a lock can be trusted to a directory, and how fast it is there
     #[command(after_help = DOCTOR_EXIT_CODES)]

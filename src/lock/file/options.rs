@@ -175,7 +175,7 @@ impl FileLockOptions {
                 "use",
                 path,
                 "anybody may write there, and so break the lock; take that permission away \
-                 (chmod o-w), or allow it on purpose",
+                 (chmod o-w); a program can set allow_world_writable",
             )),
             Ok(_) => Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => may_make(parent, path),
@@ -192,7 +192,8 @@ impl FileLockOptions {
                 "use",
                 parent,
                 "anybody may write there and it is not sticky, so anybody could replace the lock; \
-                 choose another place, set the sticky bit (chmod +t), or allow it on purpose",
+                 choose another place, or set the sticky bit (chmod +t); a program can set \
+                 allow_world_writable",
             )),
             Ok(_) => Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => Err(refusal(
