@@ -50,6 +50,16 @@ fn expect_trust(directory: &Path, kind: &str) {
     assert!(is_empty(directory));
 }
 
+#[test]
+fn the_verdict_stands_where_nobody_reads_the_report() {
+    let place = Place::new();
+    let mut child = start(place.as_ref(), &[]);
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), stderr.as_ref()), (Some(0), ""));
+}
+
 /// Where it lies, this host decides: on a disk or in memory.
 #[test]
 fn a_local_directory_is_trusted() {

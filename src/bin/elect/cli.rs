@@ -26,8 +26,7 @@ it, and a job that stays stopped loses its leadership. A pipeline whose other en
 
 Exit codes:
   COMMAND's own code, or 128 + N where signal N ended it
-  75   not acquired: somebody else led, or the lock failed, until --wait was over; for `run` also:
-       the task of `once` is completed in this lock
+  75   not acquired: somebody else led until --wait was over; or, for `run`, the task is completed
   76   the leadership was lost, or a success could not be recorded
   125  elect itself failed
   126  COMMAND can't be executed

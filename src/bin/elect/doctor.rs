@@ -3,6 +3,7 @@
 //! Worker processes ([`worker`]) make all calls into the directory, and play one [`script`]
 //! together with those of other hosts. The [`verdict`] is computed from what they found.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -72,9 +73,12 @@ pub fn run(args: &DoctorArgs) -> u8 {
                 false => report::text(&args.directory, &case, &verdict),
             };
             match (shown, verdict.decision) {
-                (Err(error), _) => fail(&format!("cannot write the report: {error}")),
-                (Ok(()), Decision::Refuse) => exit::REFUSED,
-                (Ok(()), _) => 0,
+                // The verdict stands, whether anybody reads on or not.
+                (Err(error), _) if error.kind() != ErrorKind::BrokenPipe => {
+                    fail(&format!("cannot write the report: {error}"))
+                }
+                (_, Decision::Refuse) => exit::REFUSED,
+                (_, _) => 0,
             }
         }
         Err(Trouble::Interrupted(signal)) => exit::by_signal(signal),
