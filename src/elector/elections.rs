@@ -116,7 +116,6 @@ pub(super) struct Wait {
 }
 
 /// What a step by another thread has led to.
-#[derive(Default)]
 pub(super) struct Visit {
     /// What the election thread must look at again.
     pub(super) look: Option<SeatId>,
@@ -217,7 +216,7 @@ impl Elections {
         self.tools.asking.serves_itself = false;
         self.visited = false;
         let is_over = self.seats.get(&id).is_some_and(|seat| seat.is_done());
-        let earlier = self.deadlines.next() < self.sleeps_until && self.deadlines.next().is_some();
+        let earlier = self.deadlines.next().is_some_and(|at| self.sleeps_until > Some(at));
         let look = is_over || earlier || self.leaders != led || self.may_hang_unseen();
         if look {
             self.sleeps_until = None;
